@@ -1,0 +1,1 @@
+//! Users, groups, passwords, TOTP, set-up links.

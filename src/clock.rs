@@ -1,0 +1,156 @@
+//! The time of day, as something a test can hold.
+//!
+//! A running gateway reads the wall clock once, at start, and counts on from there with the
+//! monotonic clock, so that a clock that steps (NTP, suspend, an operator) ends nobody's
+//! session. [`Clock::slew`] draws the difference in, a little at a time.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+/// A moment, in milliseconds since the Unix epoch.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize,
+)]
+#[serde(transparent)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// The moment `secs` seconds after the epoch.
+    pub const fn from_secs(secs: i64) -> Self {
+        Self(secs.saturating_mul(1000))
+    }
+
+    /// Whole seconds since the epoch, rounded down: a JWT's `NumericDate` (RFC 7519, section 2).
+    pub const fn secs(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
+    /// This moment, `by` later.
+    #[must_use]
+    pub fn plus(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(millis(by)))
+    }
+
+    /// This moment, `by` earlier.
+    #[must_use]
+    pub fn minus(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(millis(by)))
+    }
+
+    /// How long it is from `self` until `later`; zero when `later` has passed.
+    pub fn until(self, later: Self) -> Duration {
+        Duration::from_millis(u64::try_from(later.0.saturating_sub(self.0)).unwrap_or(0))
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}ms", self.0)
+    }
+}
+
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Tells the time. Cheap to clone; all clones agree.
+#[derive(Clone, Debug)]
+pub struct Clock(Arc<Source>);
+
+#[derive(Debug)]
+enum Source {
+    /// Wall time at `origin`, plus what the monotonic clock counted since, plus what was slewed.
+    System {
+        wall_at_origin: i64,
+        origin: Instant,
+        slewed_millis: AtomicI64,
+    },
+    /// Stands still until it is moved.
+    Held(AtomicI64),
+}
+
+impl Clock {
+    /// The machine's time.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the wall clock"
+    )]
+    pub fn system() -> Self {
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Self(Arc::new(Source::System {
+            wall_at_origin: millis(wall),
+            origin: Instant::now(),
+            slewed_millis: AtomicI64::new(0),
+        }))
+    }
+
+    /// A clock that stands at `at` until [`Clock::advance`] moves it. For tests.
+    pub fn held(at: Timestamp) -> Self {
+        Self(Arc::new(Source::Held(AtomicI64::new(at.0))))
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Timestamp {
+        match &*self.0 {
+            Source::System {
+                wall_at_origin,
+                origin,
+                slewed_millis,
+            } => Timestamp(
+                wall_at_origin
+                    .saturating_add(millis(origin.elapsed()))
+                    .saturating_add(slewed_millis.load(Ordering::Relaxed)),
+            ),
+            Source::Held(at) => Timestamp(at.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// Moves a held clock forward. A system clock takes no notice.
+    pub fn advance(&self, by: Duration) {
+        if let Source::Held(at) = &*self.0 {
+            at.fetch_add(millis(by), Ordering::SeqCst);
+        }
+    }
+
+    /// Draws a system clock towards the wall clock by at most `most`. Called once in a while.
+    #[expect(clippy::disallowed_methods, reason = "the wall clock, to steer by")]
+    pub fn slew(&self, most: Duration) {
+        if let Source::System { slewed_millis, .. } = &*self.0 {
+            let wall = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
+            let off = millis(wall).saturating_sub(self.now().0);
+            let most = millis(most);
+            slewed_millis.fetch_add(off.clamp(-most, most), Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_held_clock_moves_only_when_told() {
+        let clock = Clock::held(Timestamp::from_secs(100));
+        assert_eq!(clock.now(), Timestamp::from_secs(100));
+        clock.advance(Duration::from_secs(5));
+        assert_eq!(clock.now().secs(), 105);
+    }
+
+    #[test]
+    fn time_spans_never_underflow() {
+        let early = Timestamp::from_secs(1);
+        let late = Timestamp::from_secs(3);
+        assert_eq!(early.until(late), Duration::from_secs(2));
+        assert_eq!(late.until(early), Duration::ZERO);
+    }
+}

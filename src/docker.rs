@@ -1,0 +1,1 @@
+//! docker: see ARCHITECTURE.md.

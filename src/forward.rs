@@ -1,0 +1,1 @@
+//! Carries it there and back: pool, headers, bodies.

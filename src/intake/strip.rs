@@ -1,0 +1,1 @@
+//! Headers that a visitor may not send.

@@ -1,0 +1,1 @@
+//! What hyper must never see: ambiguous message framing.

@@ -1,0 +1,1 @@
+//! limit: see ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! Login, second factor, account pages and the login API.

@@ -1,0 +1,1 @@
+//! reply: see ARCHITECTURE.md.

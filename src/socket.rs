@@ -1,0 +1,1 @@
+//! The WebSocket relay and the Engine.IO / Socket.IO guard.

@@ -1,0 +1,333 @@
+//! Accounts, sessions, tickets, used codes, limits, keys and claims, by verbs.
+//!
+//! A [`Store`] is synchronous and used by one thread at a time; [`StoreHandle`] puts it on a
+//! bounded thread of its own for the rest of the house. Every change appends to the `changes`
+//! table in the same transaction, so that other processes on the same store (the command
+//! line, another gateway) can be followed.
+
+use crate::{
+    clock::Timestamp,
+    name::{GroupName, HostName, TenantId, UserId, UserName},
+};
+
+pub mod handle;
+pub mod sqlite;
+
+pub use handle::StoreHandle;
+
+/// SHA-256 of an id that grants something: how such ids are stored.
+pub type Digest = [u8; 32];
+
+/// Why the store did not do as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// That name, host or id is taken.
+    #[error("already there")]
+    Conflict,
+    /// There is no such thing.
+    #[error("not found")]
+    NotFound,
+    /// Too much is waiting for the store.
+    #[error("the store is busy")]
+    Busy,
+    /// The database failed.
+    #[error("the store failed")]
+    Database(#[from] rusqlite::Error),
+    /// The file cannot be used: two hosts on one file, a newer schema, a key that does not fit.
+    #[error("{0}")]
+    Unusable(String),
+}
+
+/// A person.
+#[derive(Debug, Clone)]
+pub struct UserRecord {
+    /// Immutable.
+    pub id: UserId,
+    /// Unique without regard to case.
+    pub name: UserName,
+    /// May be empty.
+    pub email: String,
+    /// The name in full; may be empty.
+    pub display_name: String,
+    /// In the order given.
+    pub groups: Vec<GroupName>,
+    /// May not sign in.
+    pub disabled: bool,
+    /// argon2id, PHC string. `None`: no password yet.
+    pub password_hash: Option<String>,
+    /// The TOTP secret, sealed for purpose `totp` with the user id as context. `None`: not enrolled.
+    pub totp_sealed: Option<Vec<u8>>,
+    /// The last time step that was used; none up to it works again.
+    pub totp_last_step: i64,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// One change of a user.
+#[derive(Debug, Clone)]
+pub enum UserChange {
+    /// Name in full, e-mail, groups.
+    Profile {
+        /// E-mail.
+        email: String,
+        /// The name in full.
+        display_name: String,
+        /// Groups.
+        groups: Vec<GroupName>,
+    },
+    /// A new password hash.
+    Password(Option<String>),
+    /// A new sealed TOTP secret; resets the last used step to the given one.
+    Totp(Option<Vec<u8>>, i64),
+    /// Barred or not.
+    Disabled(bool),
+}
+
+/// A one-time link that sets up an account or sets a new password.
+#[derive(Debug, Clone)]
+pub struct LinkRecord {
+    /// For whom.
+    pub user: UserId,
+    /// Until when.
+    pub expires: Timestamp,
+    /// Whether TOTP is enrolled on the way too (it is kept when `false`).
+    pub enrol_totp: bool,
+}
+
+/// A login and all that it may still do.
+#[derive(Debug, Clone)]
+pub struct SessionRecord {
+    /// SHA-256 of the `sid`.
+    pub sid: Digest,
+    /// Whose.
+    pub user: UserId,
+    /// SHA-256 of the device id that the portal gave the browser.
+    pub device: Digest,
+    /// The factors used (RFC 8176: `pwd`, `otp`, `hwk`, `mfa`).
+    pub amr: Vec<String>,
+    /// 1 one factor, 2 two, 3 a hardware key among them.
+    pub level: u8,
+    /// Raised by each step-up.
+    pub generation: u32,
+    /// When the (last) factor was given.
+    pub auth_time: Timestamp,
+    /// When the session began.
+    pub created: Timestamp,
+    /// Ends it when nobody uses it until then.
+    pub idle_expires: Timestamp,
+    /// Ends it whatever happens.
+    pub login_exp: Timestamp,
+    /// Last use seen, to some seconds.
+    pub last_used: Timestamp,
+    /// Where from, for the account page.
+    pub address: String,
+    /// The browser's own word for itself, cut to 200 bytes.
+    pub agent: String,
+    /// `Some`: confined to this host (made by the login API of a tenant): no tickets, no account pages.
+    pub confined_to: Option<HostName>,
+    /// A tombstone: why and when it ended.
+    pub ended: Option<(String, Timestamp)>,
+    /// The hosts it was granted to.
+    pub grants: Vec<GrantRecord>,
+}
+
+/// One host that a login reaches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrantRecord {
+    /// The host.
+    pub host: HostName,
+    /// The tenant it then was.
+    pub tenant: TenantId,
+    /// Ended alone, by the tenant's own log-out.
+    pub ended: bool,
+}
+
+/// A sign-in on its way from the portal to a tenant's host.
+#[derive(Debug, Clone)]
+pub struct TicketRecord {
+    /// The login it is a part of.
+    pub sid: Digest,
+    /// For this host only.
+    pub host: HostName,
+    /// And this tenant.
+    pub tenant: TenantId,
+    /// base64url of SHA-256 of the verifier in the browser's attempt cookie.
+    pub challenge: String,
+    /// 30 s from when it was made.
+    pub expires: Timestamp,
+}
+
+/// What signs tokens.
+#[derive(Debug, Clone)]
+pub struct KeyRecord {
+    /// `kid`.
+    pub id: String,
+    /// `session`, `access` or `assertion`.
+    pub kind: String,
+    /// Sealed for purpose `key`, context the `kid`.
+    pub sealed: Vec<u8>,
+    /// When it was made; the newest signs.
+    pub created: Timestamp,
+    /// No longer verifies after.
+    pub retires: Option<Timestamp>,
+}
+
+/// Who owns a host name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimRecord {
+    /// The host (or wildcard or regex text) as routed.
+    pub host: String,
+    /// Random, never reused.
+    pub tenant: TenantId,
+    /// `project:<name>`, `service:<project>/<name>`, `container:<name>`, `file`.
+    pub owner: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Whether another owner had it before.
+    pub changed_hands: bool,
+    /// `Some`: released then; rests 30 days for other owners under the root.
+    pub released: Option<Timestamp>,
+}
+
+/// What changed, for who follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A session began, was extended, raised, granted or ended: read it again.
+    Session(Digest),
+    /// A user changed: read again, and look at their sessions.
+    User(UserId),
+    /// Claims changed.
+    Claims,
+    /// Keys changed.
+    Keys,
+}
+
+/// The house's memory.
+pub trait Store: Send {
+    /// Adds a user; [`StoreError::Conflict`] when the name is taken.
+    fn add_user(&mut self, user: &UserRecord) -> Result<(), StoreError>;
+    /// By name, in any case.
+    fn user_by_name(&mut self, name: &UserName) -> Result<Option<UserRecord>, StoreError>;
+    /// By id.
+    fn user(&mut self, id: &UserId) -> Result<Option<UserRecord>, StoreError>;
+    /// All, by name.
+    fn users(&mut self) -> Result<Vec<UserRecord>, StoreError>;
+    /// Changes one.
+    fn change_user(&mut self, id: &UserId, change: &UserChange) -> Result<(), StoreError>;
+    /// Replaces the hash only if it still is `old` (rehash at login loses no newer password).
+    fn rehash(&mut self, id: &UserId, old: &str, new: &str) -> Result<(), StoreError>;
+    /// Removes a user, ends their sessions.
+    fn remove_user(&mut self, id: &UserId, now: Timestamp) -> Result<(), StoreError>;
+    /// Uses up a TOTP time step: `true` once, and only if it is later than every one used before.
+    fn take_totp_step(&mut self, id: &UserId, step: i64) -> Result<bool, StoreError>;
+
+    /// Keeps a one-time link; earlier ones of the same user are gone.
+    fn put_link(&mut self, link: &Digest, record: &LinkRecord) -> Result<(), StoreError>;
+    /// Looks at a link that still works.
+    fn link(&mut self, link: &Digest, now: Timestamp) -> Result<Option<LinkRecord>, StoreError>;
+    /// In one transaction: uses up the link, sets the password and (if given) TOTP with its
+    /// used step, ends every session of the user. `false`: the link no longer worked.
+    fn complete_setup(
+        &mut self,
+        link: &Digest,
+        password_hash: &str,
+        totp: Option<(&[u8], i64)>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    /// Counts a failure under `key` and gives the count within `window_secs`.
+    fn count_failure(
+        &mut self,
+        key: &str,
+        now: Timestamp,
+        window_secs: i64,
+    ) -> Result<u32, StoreError>;
+    /// The count within `window_secs`, and when its window ends.
+    fn failures(
+        &mut self,
+        key: &str,
+        now: Timestamp,
+        window_secs: i64,
+    ) -> Result<(u32, Timestamp), StoreError>;
+    /// Forgets them.
+    fn clear_failures(&mut self, key: &str) -> Result<(), StoreError>;
+
+    /// Keeps a new session.
+    fn begin_session(&mut self, session: &SessionRecord) -> Result<(), StoreError>;
+    /// One session, tombstones included.
+    fn session(&mut self, sid: &Digest) -> Result<Option<SessionRecord>, StoreError>;
+    /// All that have not ended.
+    fn live_sessions(&mut self, now: Timestamp) -> Result<Vec<SessionRecord>, StoreError>;
+    /// Extends by use. `false`: it has ended, and stays so.
+    fn extend_session(
+        &mut self,
+        sid: &Digest,
+        idle_expires: Timestamp,
+        last_used: Timestamp,
+    ) -> Result<bool, StoreError>;
+    /// Grants a host directly (the login API of a tenant). `false`: it has ended.
+    fn grant(
+        &mut self,
+        sid: &Digest,
+        host: &HostName,
+        tenant: &TenantId,
+    ) -> Result<bool, StoreError>;
+    /// Ends one host's part of a session.
+    fn end_grant(&mut self, sid: &Digest, host: &HostName) -> Result<(), StoreError>;
+    /// Ends a session: a tombstone, kept to `login_exp` + 1 h. `false`: it had ended before.
+    fn end_session(
+        &mut self,
+        sid: &Digest,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
+    /// Ends all sessions of a user but `except`; how many.
+    fn end_user_sessions(
+        &mut self,
+        user: &UserId,
+        reason: &str,
+        except: Option<&Digest>,
+        now: Timestamp,
+    ) -> Result<usize, StoreError>;
+    /// Ends every session there is; how many.
+    fn end_all_sessions(&mut self, reason: &str, now: Timestamp) -> Result<usize, StoreError>;
+
+    /// Keeps a ticket.
+    fn put_ticket(&mut self, ticket: &Digest, record: &TicketRecord) -> Result<(), StoreError>;
+    /// In one transaction: uses up the ticket if host, tenant and challenge match, it is in
+    /// time and its session lives; records the grant. The session, or `None`. A ticket is
+    /// used up by the first attempt, right or wrong.
+    fn claim_ticket(
+        &mut self,
+        ticket: &Digest,
+        host: &HostName,
+        tenant: &TenantId,
+        challenge: &str,
+        now: Timestamp,
+    ) -> Result<Option<SessionRecord>, StoreError>;
+
+    /// The keys of all kinds.
+    fn keys(&mut self) -> Result<Vec<KeyRecord>, StoreError>;
+    /// Adds one.
+    fn add_key(&mut self, key: &KeyRecord) -> Result<(), StoreError>;
+
+    /// All claims.
+    fn claims(&mut self) -> Result<Vec<ClaimRecord>, StoreError>;
+    /// Claims `host` for `owner`, or gives back whose it is: compare the `owner` of the answer.
+    fn claim(&mut self, host: &str, owner: &str, now: Timestamp)
+    -> Result<ClaimRecord, StoreError>;
+    /// Frees a host: another owner may have it, with a new tenant id.
+    fn release_claim(&mut self, host: &str, now: Timestamp) -> Result<(), StoreError>;
+
+    /// A small value that belongs to the store: `incarnation`, the key's check value.
+    fn note(&mut self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Sets a note.
+    fn set_note(&mut self, name: &str, value: &[u8]) -> Result<(), StoreError>;
+
+    /// What changed after `seq`, oldest first, each with its number.
+    fn changes_since(&mut self, seq: i64) -> Result<Vec<(i64, Change)>, StoreError>;
+    /// The last number given.
+    fn last_change(&mut self) -> Result<i64, StoreError>;
+    /// Throws away what no longer matters: old tombstones, tickets, links, failures, changes.
+    fn sweep(&mut self, now: Timestamp) -> Result<(), StoreError>;
+}

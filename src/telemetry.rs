@@ -1,0 +1,146 @@
+//! Log format, metric names, audit events; what may never be printed.
+
+use std::sync::Arc;
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+
+/// What a number is about.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Kind {
+    /// The one label.
+    pub kind: String,
+}
+
+/// Every number the gateway keeps; one set per core, added up when somebody asks.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// Requests answered, by class of status (`2xx`).
+    pub requests: Family<Kind, Counter>,
+    /// Decisions, by outcome (`admitted`, `not_signed_in`, ...).
+    pub decisions: Family<Kind, Counter>,
+    /// Client connections open now.
+    pub connections: Gauge,
+    /// WebSockets open now.
+    pub sockets: Gauge,
+    /// Socket messages, by verdict (`passed`, `changed`, `dropped`, `refused`).
+    pub frames: Family<Kind, Counter>,
+    /// Sockets ended by us, by reason.
+    pub socket_ends: Family<Kind, Counter>,
+    /// Live sessions.
+    pub sessions: Gauge,
+    /// Routes served now.
+    pub routes: Gauge,
+    /// Containers refused now.
+    pub refused_containers: Gauge,
+    /// 1 while the Docker event stream is connected.
+    pub discovery_connected: Gauge,
+    /// 1 while the store answers.
+    pub store_up: Gauge,
+    /// Reloads of the configuration, by outcome.
+    pub reloads: Family<Kind, Counter>,
+    /// Seconds from a change in the store to all its sockets told.
+    pub revocation_seconds: Histogram,
+    registry: Arc<Registry>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// A fresh set, all zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("portcullis");
+        let requests = Family::default();
+        let decisions = Family::default();
+        let connections = Gauge::default();
+        let sockets = Gauge::default();
+        let frames = Family::default();
+        let socket_ends = Family::default();
+        let sessions = Gauge::default();
+        let routes = Gauge::default();
+        let refused_containers = Gauge::default();
+        let discovery_connected = Gauge::default();
+        let store_up = Gauge::default();
+        let reloads = Family::default();
+        let revocation_seconds = Histogram::new([0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 5.0]);
+        registry.register("requests", "Requests answered", requests.clone());
+        registry.register("decisions", "Decisions by outcome", decisions.clone());
+        registry.register(
+            "connections",
+            "Client connections open",
+            connections.clone(),
+        );
+        registry.register("sockets", "WebSockets open", sockets.clone());
+        registry.register("frames", "Socket messages by verdict", frames.clone());
+        registry.register(
+            "socket_ends",
+            "Sockets ended by the gateway, by reason",
+            socket_ends.clone(),
+        );
+        registry.register("sessions", "Live sessions", sessions.clone());
+        registry.register("routes", "Routes served", routes.clone());
+        registry.register(
+            "refused_containers",
+            "Containers refused",
+            refused_containers.clone(),
+        );
+        registry.register(
+            "discovery_connected",
+            "Whether the Docker event stream is connected",
+            discovery_connected.clone(),
+        );
+        registry.register("store_up", "Whether the store answers", store_up.clone());
+        registry.register(
+            "reloads",
+            "Configuration reloads by outcome",
+            reloads.clone(),
+        );
+        registry.register(
+            "revocation_seconds",
+            "From a change to all sockets told",
+            revocation_seconds.clone(),
+        );
+        Self {
+            requests,
+            decisions,
+            connections,
+            sockets,
+            frames,
+            socket_ends,
+            sessions,
+            routes,
+            refused_containers,
+            discovery_connected,
+            store_up,
+            reloads,
+            revocation_seconds,
+            registry: Arc::new(registry),
+        }
+    }
+
+    /// All of it, as OpenMetrics text.
+    pub fn render(&self) -> String {
+        let mut out = String::new();
+        // Writing to a String cannot fail; an empty page is the honest answer if it did.
+        if prometheus_client::encoding::text::encode(&mut out, &self.registry).is_err() {
+            out.clear();
+        }
+        out
+    }
+}
+
+/// Counts one more of `kind`.
+pub fn count(family: &Family<Kind, Counter>, kind: &str) {
+    family
+        .get_or_create(&Kind {
+            kind: kind.to_owned(),
+        })
+        .inc();
+}

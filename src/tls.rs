@@ -1,0 +1,1 @@
+//! Handshake under a deadline; certificate by SNI, reload.
