@@ -12,7 +12,11 @@ const BACKLOG: i32 = 1024;
 /// Binds `address` so that every core may have a listener of its own on it
 /// (`SO_REUSEPORT`: the kernel spreads the connections).
 pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     if address.is_ipv6() {
         // `[::]` serves IPv4 too, as most people expect of it.
         socket.set_only_v6(false)?;
@@ -27,7 +31,10 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 
 /// Binds each of `addresses` once per worker: the answer has one list per worker. An address
 /// whose family the machine lacks is skipped with a line in the log, unless none is left.
-pub fn bind_all(addresses: &[SocketAddr], workers: usize) -> io::Result<Vec<Vec<std::net::TcpListener>>> {
+pub fn bind_all(
+    addresses: &[SocketAddr],
+    workers: usize,
+) -> io::Result<Vec<Vec<std::net::TcpListener>>> {
     let mut lists: Vec<Vec<std::net::TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
     let mut lacking = None;
     for &address in addresses {
@@ -111,6 +118,8 @@ pub async fn accept(
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
     )
 }
