@@ -188,6 +188,14 @@ impl Container {
     }
 }
 
+impl Container {
+    /// Whether it is known of every setting who put it there.
+    pub fn is_certain(&self) -> bool {
+        let settings = self.env.values().chain(self.labels.values());
+        settings.into_iter().all(|it| it.origin != Origin::Unknown)
+    }
+}
+
 impl Attached {
     fn read(name: String, endpoint: &EndpointSettings) -> Self {
         fn parse<T: std::str::FromStr>(text: Option<&String>) -> Option<T> {
