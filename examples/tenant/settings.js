@@ -13,5 +13,5 @@ module.exports = {
     logging: { console: { level: 'info', metrics: false, audit: false } },
     // Paths may carry an encoded slash: nothing in front of this may decode it.
     contextStorage: { default: { module: 'memory' } },
-    uibuilder: { serverType: 'http' },
+    uibuilder: { telemetryEnabled: false },
 };

@@ -108,3 +108,42 @@ export class Polling {
     });
   }
 }
+
+/** Socket.IO over one bare WebSocket, so that every packet and the close code can be seen. */
+export class Raw {
+  static async open(gate, client, host, { path = '/socket.io/', namespace = '/', auth, ...rest } = {}) {
+    const raw = new Raw();
+    const { socket, ...refused } = await handshake(gate, client, host, `${path}?EIO=4&transport=websocket`, rest);
+    if (!socket) throw Object.assign(new Error(`refused: ${refused.status} ${refused.body}`), refused);
+    Object.assign(raw, { socket, prefix: namespace === '/' ? '' : `${namespace},`, packets: [], events: () => {} });
+    raw.closed = closed(socket);
+    const ready = new Promise((resolve, reject) => {
+      const take = (packet) => {
+        if (packet === '2') return socket.send('3');
+        raw.packets.push(packet);
+        if (packet.startsWith('0')) return socket.send(`40${raw.prefix}${auth ? JSON.stringify(auth) : ''}`);
+        if (packet.startsWith(`40${raw.prefix}`)) {
+          raw.id = JSON.parse(packet.slice(2 + raw.prefix.length)).sid;
+          return resolve();
+        }
+        if (packet.startsWith('44')) return reject(new Error(packet));
+        if (packet.startsWith('42')) return raw.events(...JSON.parse(packet.slice(packet.indexOf('['))));
+        return undefined;
+      };
+      socket.early.forEach(take);
+      socket.removeAllListeners('message');
+      socket.on('message', (data, binary) => take(binary ? data : data.toString()));
+      socket.once('close', (code) => reject(new Error(`closed with ${code} before it was connected: ${raw.packets}`)));
+    });
+    await ready;
+    return raw;
+  }
+
+  emit(...event) {
+    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(`42${this.prefix}${JSON.stringify(event)}`);
+  }
+
+  close() {
+    this.socket.terminate();
+  }
+}
