@@ -265,6 +265,19 @@ pub trait Store: Send {
         idle_expires: Timestamp,
         last_used: Timestamp,
     ) -> Result<bool, StoreError>;
+    /// A step-up: at least this level, with these factors, given at `auth_time`; raises the
+    /// generation. `false`: it has ended, and stays so.
+    fn raise_session(
+        &mut self,
+        _sid: &Digest,
+        _level: u8,
+        _amr: &[String],
+        _auth_time: Timestamp,
+    ) -> Result<bool, StoreError> {
+        Err(StoreError::Unusable(
+            "this store cannot raise a session's level".to_owned(),
+        ))
+    }
     /// Grants a host directly (the login API of a tenant). `false`: it has ended.
     fn grant(
         &mut self,
