@@ -31,7 +31,6 @@ if [ "${1:-all}" = all ]; then
     want openssl openssl
     want redis-server redis-server
     want debootstrap debootstrap
-    want sqlite3 sqlite3
     want ip iproute2
     # A docker that works brings what it needs with it.
     if ! docker info >/dev/null 2>&1; then
