@@ -207,7 +207,9 @@ impl SessionClaims {
 
     /// Whether half its life is over: time for a new one.
     pub fn is_past_half(&self, now: Timestamp) -> bool {
-        let half = self.iat.saturating_add(self.exp.saturating_sub(self.iat) / 2);
+        let half = self
+            .iat
+            .saturating_add(self.exp.saturating_sub(self.iat) / 2);
         now >= Timestamp::from_secs(half)
     }
 }
@@ -340,10 +342,7 @@ impl Tokens {
     pub fn verify_session(&self, token: &str, now: Timestamp) -> Result<Verified, TokenError> {
         let compact = Compact::parse(token)?;
         let kid = compact.header(Kind::Session, keys::alg(Kind::Session))?;
-        self.rings
-            .load()
-            .session
-            .verify(&kid, &compact, now)?;
+        self.rings.load().session.verify(&kid, &compact, now)?;
         let claims: SessionClaims = compact.claims()?;
         if claims.iss != *self.issuer {
             return Err(TokenError::Issuer);
@@ -376,15 +375,8 @@ impl Tokens {
         auth_time: Timestamp,
         now: Timestamp,
     ) -> String {
-        let claims = assertion::Claims::new(
-            &self.issuer,
-            subject,
-            host,
-            tenant,
-            amr,
-            auth_time,
-            now,
-        );
+        let claims =
+            assertion::Claims::new(&self.issuer, subject, host, tenant, amr, auth_time, now);
         self.rings.load().assertion.sign(&claims)
     }
 

@@ -101,7 +101,8 @@ impl Sessions {
     /// New rules, for what begins or is used from now on.
     pub fn set_rules(&self, rules: &SessionRules) {
         let millis = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
-        self.idle_millis.store(millis(rules.idle), Ordering::Relaxed);
+        self.idle_millis
+            .store(millis(rules.idle), Ordering::Relaxed);
         self.absolute_millis
             .store(millis(rules.absolute), Ordering::Relaxed);
     }
@@ -335,7 +336,13 @@ impl Sessions {
         host: &HostName,
     ) -> Result<(), StoreError> {
         if let Some(cell) = self.find(sid) {
-            for grant in cell.standing.load().grants.iter().filter(|it| it.host == *host) {
+            for grant in cell
+                .standing
+                .load()
+                .grants
+                .iter()
+                .filter(|it| it.host == *host)
+            {
                 grant.owed.store(true, Ordering::Release);
                 grant.flip(Ended::Grant);
             }
@@ -408,11 +415,7 @@ impl Sessions {
         for batch in due.chunks(BATCH) {
             let (sessions, batch) = (Arc::clone(self), batch.to_vec());
             self.store
-                .call(move |store| {
-                    batch
-                        .iter()
-                        .try_for_each(|it| sessions.write(store, it))
-                })
+                .call(move |store| batch.iter().try_for_each(|it| sessions.write(store, it)))
                 .await?;
         }
         Ok(due.len())
@@ -434,8 +437,7 @@ impl Sessions {
             }
         }
         if cell.used.swap(false, Ordering::AcqRel) {
-            let extended =
-                store.extend_session(&cell.sid, cell.idle_expires(), cell.last_used());
+            let extended = store.extend_session(&cell.sid, cell.idle_expires(), cell.last_used());
             match extended {
                 Ok(true) => {}
                 Ok(false) => self.read(store, &cell.sid)?,
@@ -493,7 +495,11 @@ impl Sessions {
         let profile = Arc::new(Profile::of(&user));
         let theirs: Vec<_> = {
             let cells = self.cells.pin();
-            cells.values().filter(|it| it.user == *id).cloned().collect()
+            cells
+                .values()
+                .filter(|it| it.user == *id)
+                .cloned()
+                .collect()
         };
         for cell in theirs {
             let old = Arc::clone(&cell.standing.load().profile);
@@ -525,7 +531,13 @@ impl Sessions {
     /// A grant of `host` is what the store says, whatever ended here before.
     fn forgive_grant(&self, sid: &Digest, host: &HostName) {
         if let Some(cell) = self.find(sid) {
-            for grant in cell.standing.load().grants.iter().filter(|it| it.host == *host) {
+            for grant in cell
+                .standing
+                .load()
+                .grants
+                .iter()
+                .filter(|it| it.host == *host)
+            {
                 grant.owed.store(false, Ordering::Release);
             }
         }
