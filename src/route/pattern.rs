@@ -160,7 +160,9 @@ mod tests {
             PathMatch::parse("^~ /x"),
             Ok(PathMatch::Prefix { no_regex: true, .. })
         ));
-        assert!(matches!(PathMatch::parse("~* ^/X"), Ok(PathMatch::Regex(it)) if it.is_match("/x")));
+        assert!(
+            matches!(PathMatch::parse("~* ^/X"), Ok(PathMatch::Regex(it)) if it.is_match("/x"))
+        );
         for text in ["", "x", "= x", "/a b", "/a\n", "~", "~ ("] {
             assert!(PathMatch::parse(text).is_err(), "{text:?}");
         }
