@@ -158,10 +158,7 @@ pub(super) fn is_up(inspected: &ContainerInspectResponse) -> bool {
 impl Container {
     /// Reads the engine's answer; `image` is `None` where it could not be inspected. `None`
     /// when the answer lacks what every container has.
-    pub(super) fn read(
-        inspected: ContainerInspectResponse,
-        image: Option<&Image>,
-    ) -> Option<Self> {
+    pub(super) fn read(inspected: ContainerInspectResponse, image: Option<&Image>) -> Option<Self> {
         let config = inspected.config.unwrap_or_default();
         let state = inspected.state.unwrap_or_default();
         let settings = inspected.network_settings.unwrap_or_default();
@@ -266,10 +263,7 @@ fn read_labels(config: &ContainerConfig, image: Option<&Image>) -> BTreeMap<Stri
 }
 
 /// What the engine set up, or else what the configuration says (host networking).
-fn read_ports(
-    set_up: bollard::models::PortMap,
-    config: &ContainerConfig,
-) -> BTreeSet<Port> {
+fn read_ports(set_up: bollard::models::PortMap, config: &ContainerConfig) -> BTreeSet<Port> {
     fn read(text: &str, published: bool) -> Option<Port> {
         let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
         Some(Port {

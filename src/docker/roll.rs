@@ -136,7 +136,10 @@ impl Roll {
             return;
         };
         // An engine tells what it told before when it is asked for the past again.
-        let started = entry.container.as_ref().map(|it| it.started.as_nanosecond());
+        let started = entry
+            .container
+            .as_ref()
+            .map(|it| it.started.as_nanosecond());
         if started.is_some_and(|it| i128::from(at_nanos) < it) {
             return;
         }

@@ -200,7 +200,12 @@ impl Watcher<'_> {
             while looks.len() < AT_ONCE
                 && let Some((id, turn)) = self.roll.next()
             {
-                looks.push(Box::pin(look(engine.clone(), id, turn, self.images.clone())));
+                looks.push(Box::pin(look(
+                    engine.clone(),
+                    id,
+                    turn,
+                    self.images.clone(),
+                )));
             }
         }
     }
