@@ -36,7 +36,9 @@ pub struct Visitor {
 
 /// Serves one TLS connection to its end.
 pub async fn serve_tls(pipeline: Rc<Pipeline>, tls: Tls, stream: TcpStream, peer: SocketAddr) {
-    let Ok(local) = stream.local_addr() else { return };
+    let Ok(local) = stream.local_addr() else {
+        return;
+    };
     let secured = match tls.secure(stream).await {
         Ok(secured) => secured,
         Err(error) => {
@@ -54,7 +56,9 @@ pub async fn serve_tls(pipeline: Rc<Pipeline>, tls: Tls, stream: TcpStream, peer
 
 /// Serves one plain connection to its end: redirects, and the plain hosts of open mode.
 pub async fn serve_plain(pipeline: Rc<Pipeline>, stream: TcpStream, peer: SocketAddr) {
-    let Ok(local) = stream.local_addr() else { return };
+    let Ok(local) = stream.local_addr() else {
+        return;
+    };
     serve_http1(pipeline, visitor(peer, local, None), stream).await;
 }
 
@@ -74,7 +78,13 @@ where
     let guarded = Guarded::new(stream, limits.head, limits.header, limits.headers);
     let service = service_fn(move |request: Request<Incoming>| {
         let (pipeline, visitor) = (Rc::clone(&pipeline), Rc::clone(&visitor));
-        async move { Ok::<_, Infallible>(pipeline.answer::<IO>(&visitor, request.map(Body::Incoming)).await) }
+        async move {
+            Ok::<_, Infallible>(
+                pipeline
+                    .answer::<IO>(&visitor, request.map(Body::Incoming))
+                    .await,
+            )
+        }
     });
     let mut connection = std::pin::pin!(
         http1::Builder::new()
@@ -105,7 +115,13 @@ where
     let executor = Local(pipeline.tasks.clone());
     let service = service_fn(move |request: Request<Incoming>| {
         let (pipeline, visitor) = (Rc::clone(&pipeline), Rc::clone(&visitor));
-        async move { Ok::<_, Infallible>(pipeline.answer::<IO>(&visitor, request.map(Body::Incoming)).await) }
+        async move {
+            Ok::<_, Infallible>(
+                pipeline
+                    .answer::<IO>(&visitor, request.map(Body::Incoming))
+                    .await,
+            )
+        }
     });
     let mut connection = std::pin::pin!(
         http2::Builder::new(executor)
@@ -145,4 +161,3 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
         });
     }
 }
-
