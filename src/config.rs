@@ -28,6 +28,8 @@ pub use self::{
 };
 use crate::name::{GroupName, HostName, UserName};
 
+pub mod failpoint;
+
 /// Everything the operator decided, with defaults for the rest.
 #[derive(Debug, Clone, Default)]
 pub struct Config {

@@ -1,0 +1,1 @@
+//! Cells for tests.
