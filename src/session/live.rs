@@ -572,6 +572,15 @@ impl Sessions {
     }
 }
 
+#[cfg(test)]
+impl Sessions {
+    /// As when the store could not take an end.
+    #[expect(clippy::unused_self, reason = "reads as the other ends do")]
+    pub(crate) fn flip_for_test(&self, cell: &Cell, why: Ended) {
+        owe(cell, why);
+    }
+}
+
 /// Flips a cell whose tombstone the store is still to get.
 fn owe(cell: &Cell, why: Ended) {
     if cell.ended().is_none() {
