@@ -7,6 +7,8 @@ use ipnet::IpNet;
 
 use crate::name::{GroupName, HostName, UserName};
 
+pub mod failpoint;
+
 /// Everything the operator decided, with defaults for the rest.
 #[derive(Debug, Clone, Default)]
 pub struct Config {

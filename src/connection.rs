@@ -1,1 +1,1 @@
-//! connection: see ARCHITECTURE.md.
+//! One client connection.

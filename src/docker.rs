@@ -1,1 +1,17 @@
-//! docker: see ARCHITECTURE.md.
+//! The Docker client: which containers run, what they carry, and the moment that changes.
+//!
+//! [`watch()`] follows one engine and tells complete snapshots. It never gives up: while the
+//! engine is away the last snapshot stands. What a container asks for is none of its
+//! business; `discovery` reads that.
+
+mod container;
+mod engine;
+mod event;
+mod own;
+mod roll;
+mod watch;
+
+pub use container::{Attached, Container, Health, Origin, Setting};
+pub use engine::{EngineError, Source};
+pub use own::GatewayNetworks;
+pub use watch::{Snapshot, survey, watch};

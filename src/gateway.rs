@@ -1,1 +1,1 @@
-//! gateway: see ARCHITECTURE.md.
+//! Puts it together.

@@ -13,9 +13,17 @@ use std::{
 use arc_swap::ArcSwap;
 
 use crate::{
+    clock::Timestamp,
     config::{Policy, Rule, SocketIo},
     name::{HostName, TenantId},
 };
+
+mod build;
+mod find;
+pub mod pattern;
+
+pub use build::{Claimed, Plan};
+pub use pattern::Asked;
 
 /// How a path is matched, as nginx does it (`=`, prefix, `^~`, `~`, `~*`).
 #[derive(Debug, Clone)]
@@ -53,6 +61,8 @@ pub struct PathRoute {
     pub dest: Option<String>,
     /// What the container's own labels ask at least.
     pub tighten: Tighten,
+    /// Only for clients of private networks (`NETWORK_ACCESS=internal`); others get 403.
+    pub internal: bool,
 }
 
 /// What a container's labels may do: ask for more.
@@ -87,6 +97,35 @@ pub struct TenantSettings {
     pub policy: Option<Policy>,
 }
 
+/// One host and path that one container asks for: what a source of containers fills in, and
+/// what [`RouteTable::build`] judges. A container with several hosts or paths gives several.
+#[derive(Debug, Clone)]
+pub struct Discovered {
+    /// The container's name, for people.
+    pub container: String,
+    /// Who it belongs to, as claims write it: `project:<name>`, `service:<project>/<name>`,
+    /// `container:<name>`.
+    pub owner: String,
+    /// When the container was made: among those who disagree the oldest wins, then the name.
+    pub created: Timestamp,
+    /// The host it asks for; [`Asked::parse`] reads what `VIRTUAL_HOST` says.
+    pub host: Asked,
+    /// The path; [`PathMatch::parse`] reads what `VIRTUAL_PATH` says.
+    pub path: PathMatch,
+    /// `VIRTUAL_DEST`, if not empty.
+    pub dest: Option<String>,
+    /// Where it answers: its own address only. `None`: nowhere that we reach, or not yet; the
+    /// route exists and answers 502 or 503.
+    pub upstream: Option<Upstream>,
+    /// What its labels ask.
+    pub tighten: Tighten,
+    /// `NETWORK_ACCESS=internal`.
+    pub internal: bool,
+    /// Whether plain HTTP is answered (`HTTPS_METHOD` is `noredirect` or `nohttps`); without
+    /// effect on a guarded host.
+    pub plain_http: bool,
+}
+
 /// One host of one tenant.
 #[derive(Debug, Clone)]
 pub struct HostRoute {
@@ -102,7 +141,8 @@ pub struct HostRoute {
     pub paths: Vec<PathRoute>,
     /// Its settings.
     pub settings: Arc<TenantSettings>,
-    /// The rules that can apply to this host, in order.
+    /// The rules that can apply to this host, in order. For a wildcard or a regex some may be
+    /// for part of its names only: whoever decides compares their hosts with the one asked for.
     pub rules: Arc<Vec<Rule>>,
     /// Whether anything but `open` can come out for this host.
     pub guarded: bool,
@@ -149,10 +189,10 @@ pub struct RouteTable {
     pub root: Option<HostName>,
     /// Exact hosts.
     pub exact: HashMap<HostName, Arc<HostRoute>>,
-    /// `*.bar.com`: (`.bar.com`, route), longest first.
-    pub leading: Vec<(String, Arc<HostRoute>)>,
-    /// `foo.bar.*`: (`foo.bar.`, route), longest first.
-    pub trailing: Vec<(String, Arc<HostRoute>)>,
+    /// `*.bar.com`: by `bar.com`.
+    pub leading: HashMap<Box<str>, Arc<HostRoute>>,
+    /// `foo.bar.*`: by `foo.bar`.
+    pub trailing: HashMap<Box<str>, Arc<HostRoute>>,
     /// `~regex`, in lexical order of the text.
     pub regexes: Vec<(regex::Regex, Arc<HostRoute>)>,
     /// What was refused of which container.

@@ -3,19 +3,25 @@
 //! The cell is the authority on a login; what a token says only bounds it. Every open
 //! connection holds a [`Lease`] on its cell and asks it at every frame and chunk.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, AtomicU8, Ordering},
-};
+use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Timestamp,
-    name::{GroupName, HostName, TenantId, UserId, UserName},
-    store::Digest,
+    name::{GroupName, UserId, UserName},
+    store::UserRecord,
+    token::Subject,
 };
+
+mod cell;
+mod live;
+
+pub use cell::{Cell, Grant, LeaseRefused, Standing};
+pub use live::{NewLogin, Sessions};
+
+#[cfg(test)]
+pub(crate) mod fixture;
 
 /// Who somebody is, as far as tenants are told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +36,37 @@ pub struct Profile {
     pub display_name: String,
     /// Groups.
     pub groups: Vec<GroupName>,
+}
+
+impl Profile {
+    /// What the store knows of a user, as far as tenants are told.
+    pub fn of(user: &UserRecord) -> Self {
+        Self {
+            id: user.id.clone(),
+            name: user.name.clone(),
+            email: user.email.clone(),
+            display_name: user.display_name.clone(),
+            groups: user.groups.clone(),
+        }
+    }
+
+    /// For an assertion.
+    pub fn subject(&self) -> Subject<'_> {
+        Subject {
+            id: &self.id,
+            name: &self.name,
+            email: &self.email,
+            display_name: &self.display_name,
+            groups: &self.groups,
+        }
+    }
+
+    /// Whether the groups are the same, in whatever order.
+    fn has_groups_of(&self, user: &UserRecord) -> bool {
+        self.groups.len() == user.groups.len()
+            && user.groups.iter().all(|it| self.groups.contains(it))
+            && self.groups.iter().all(|it| user.groups.contains(it))
+    }
 }
 
 /// Why a session, or a host's part of it, is over.
@@ -101,75 +138,8 @@ impl Ended {
     }
 }
 
-/// What a step-up or a profile change replaces as a whole.
-#[derive(Debug, Clone)]
-pub struct Standing {
-    /// Who.
-    pub profile: Arc<Profile>,
-    /// 1 one factor, 2 two, 3 a hardware key among them.
-    pub level: u8,
-    /// Raised by each step-up.
-    pub generation: u32,
-    /// When the last factor was given.
-    pub auth_time: Timestamp,
-    /// The factors used.
-    pub amr: Vec<String>,
-    /// The hosts it was granted to.
-    pub grants: Vec<Arc<Grant>>,
-}
-
-/// One host's part of a login.
-#[derive(Debug)]
-pub struct Grant {
-    /// The host.
-    pub host: HostName,
-    /// The tenant it was when granted.
-    pub tenant: TenantId,
-    ended: AtomicU8,
-    over: CancellationToken,
-}
-
-/// The live state of one login on this gateway. Shared by all that act under it.
-#[derive(Debug)]
-pub struct Cell {
-    /// SHA-256 of the `sid`.
-    pub sid: Digest,
-    /// Whose.
-    pub user: UserId,
-    /// SHA-256 of the device id.
-    pub device: Digest,
-    /// When it began.
-    pub created: Timestamp,
-    /// The hard limit.
-    pub login_exp: Timestamp,
-    /// Confined to this host: no tickets, no account pages.
-    pub confined_to: Option<HostName>,
-    /// What may be replaced.
-    pub standing: ArcSwap<Standing>,
-    idle_expires: AtomicI64,
-    last_used: AtomicI64,
-    ended: AtomicU8,
-    over: CancellationToken,
-}
-
-impl Cell {
-    /// Whether the login still stands: a few atomic loads.
-    pub fn check(&self, now: Timestamp) -> Result<(), Ended> {
-        if let Some(ended) = Ended::from_code(self.ended.load(Ordering::Acquire)) {
-            return Err(ended);
-        }
-        if now >= self.login_exp {
-            return Err(Ended::LoginExpired);
-        }
-        if now.0 >= self.idle_expires.load(Ordering::Relaxed) {
-            return Err(Ended::Idle);
-        }
-        Ok(())
-    }
-}
-
 /// Leave to act under a login on one host, held by every open connection and asked at every
-/// frame and chunk.
+/// frame and chunk. Made by [`Cell::lease`] alone.
 #[derive(Debug, Clone)]
 pub struct Lease {
     /// The login.
@@ -181,18 +151,28 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Whether it still stands.
+    /// Whether it still stands: a few atomic loads.
     pub fn check(&self, now: Timestamp) -> Result<(), Ended> {
         self.cell.check(now)?;
-        match Ended::from_code(self.grant.ended.load(Ordering::Acquire)) {
-            Some(ended) => Err(ended),
-            None => Ok(()),
-        }
+        self.grant.check()
+    }
+
+    /// Why it was flipped, whatever the time is.
+    pub fn ended(&self) -> Option<Ended> {
+        self.cell.ended().or_else(|| self.grant.check().err())
+    }
+
+    /// The level now: never above what it was made with.
+    pub fn level(&self) -> u8 {
+        self.level.min(self.cell.standing.load().level)
     }
 
     /// Ready when the cell or the grant was flipped. (Expiry by time flips the cell too: the
     /// sweeper sees to it within 250 ms; [`Lease::check`] knows at once.)
     pub fn over(&self) -> &CancellationToken {
-        &self.grant.over
+        self.grant.over()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,15 +5,24 @@
 //! table in the same transaction, so that other processes on the same store (the command
 //! line, another gateway) can be followed.
 
+use std::time::Duration;
+
 use crate::{
     clock::Timestamp,
     name::{GroupName, HostName, TenantId, UserId, UserName},
 };
 
+pub mod failpoint;
 pub mod handle;
+pub mod key;
+pub mod poke;
 pub mod sqlite;
 
 pub use handle::StoreHandle;
+pub use key::open_sealing_key;
+
+/// How long a freed host name rests before another owner may have it.
+pub const CLAIM_REST: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// SHA-256 of an id that grants something: how such ids are stored.
 pub type Digest = [u8; 32];
@@ -214,6 +223,16 @@ pub trait Store: Send {
     fn users(&mut self) -> Result<Vec<UserRecord>, StoreError>;
     /// Changes one.
     fn change_user(&mut self, id: &UserId, change: &UserChange) -> Result<(), StoreError>;
+    /// Makes all `changes` of a user and ends all their sessions, in one transaction: a new
+    /// password, factor, role or ban leaves nothing standing that the old one opened. How
+    /// many sessions ended.
+    fn change_credentials(
+        &mut self,
+        id: &UserId,
+        changes: &[UserChange],
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<usize, StoreError>;
     /// Replaces the hash only if it still is `old` (rehash at login loses no newer password).
     fn rehash(&mut self, id: &UserId, old: &str, new: &str) -> Result<(), StoreError>;
     /// Removes a user, ends their sessions.
@@ -252,7 +271,7 @@ pub trait Store: Send {
     /// Forgets them.
     fn clear_failures(&mut self, key: &str) -> Result<(), StoreError>;
 
-    /// Keeps a new session.
+    /// Keeps a new session; [`StoreError::NotFound`] when its user is gone or disabled by now.
     fn begin_session(&mut self, session: &SessionRecord) -> Result<(), StoreError>;
     /// One session, tombstones included.
     fn session(&mut self, sid: &Digest) -> Result<Option<SessionRecord>, StoreError>;
@@ -264,6 +283,21 @@ pub trait Store: Send {
         sid: &Digest,
         idle_expires: Timestamp,
         last_used: Timestamp,
+    ) -> Result<bool, StoreError>;
+    /// Extends several, in one transaction: `(sid, idle_expires, last_used)` each. Those that
+    /// have ended are given back, and stay so.
+    fn extend_sessions(
+        &mut self,
+        uses: &[(Digest, Timestamp, Timestamp)],
+    ) -> Result<Vec<Digest>, StoreError>;
+    /// A step-up: at least this level, with these factors, given at `auth_time`; raises the
+    /// generation. `false`: it has ended, and stays so.
+    fn raise_session(
+        &mut self,
+        sid: &Digest,
+        level: u8,
+        amr: &[String],
+        auth_time: Timestamp,
     ) -> Result<bool, StoreError>;
     /// Grants a host directly (the login API of a tenant). `false`: it has ended.
     fn grant(
@@ -310,13 +344,17 @@ pub trait Store: Send {
     fn keys(&mut self) -> Result<Vec<KeyRecord>, StoreError>;
     /// Adds one.
     fn add_key(&mut self, key: &KeyRecord) -> Result<(), StoreError>;
+    /// Lets one verify until `at` and no longer; [`StoreError::NotFound`] when it is not there.
+    fn retire_key(&mut self, id: &str, at: Timestamp) -> Result<(), StoreError>;
 
     /// All claims.
     fn claims(&mut self) -> Result<Vec<ClaimRecord>, StoreError>;
     /// Claims `host` for `owner`, or gives back whose it is: compare the `owner` of the answer.
     fn claim(&mut self, host: &str, owner: &str, now: Timestamp)
     -> Result<ClaimRecord, StoreError>;
-    /// Frees a host: another owner may have it, with a new tenant id.
+    /// Frees a host from `now` on: 30 days later another owner may have it, with a new tenant
+    /// id. Who may let it go at once (an admin) gives a moment 30 days back. Its former owner
+    /// may have it again at any time.
     fn release_claim(&mut self, host: &str, now: Timestamp) -> Result<(), StoreError>;
 
     /// A small value that belongs to the store: `incarnation`, the key's check value.
@@ -324,10 +362,12 @@ pub trait Store: Send {
     /// Sets a note.
     fn set_note(&mut self, name: &str, value: &[u8]) -> Result<(), StoreError>;
 
-    /// What changed after `seq`, oldest first, each with its number.
+    /// What changed after `seq`, oldest first, each with its number. Who comes so late that
+    /// some of it was thrown away is told of everything there is, under the last number.
     fn changes_since(&mut self, seq: i64) -> Result<Vec<(i64, Change)>, StoreError>;
     /// The last number given.
     fn last_change(&mut self) -> Result<i64, StoreError>;
-    /// Throws away what no longer matters: old tombstones, tickets, links, failures, changes.
+    /// Throws away what no longer matters: old tombstones, tickets, links, failures, changes;
+    /// and says that this host uses the store. Called every 15 s or so by a gateway.
     fn sweep(&mut self, now: Timestamp) -> Result<(), StoreError>;
 }

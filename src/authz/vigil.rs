@@ -1,0 +1,169 @@
+//! Goes on asking whether a permit still holds, for as long as something forwarded under it
+//! stays open: a few atomic loads at every frame and chunk, and a wake-up for the silent ones.
+
+use std::{net::SocketAddr, pin::Pin, sync::Arc};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    authz::{Permit, rules::required},
+    clock::{Clock, Timestamp},
+    config::Policy,
+    route::{Destination, Routes},
+    session::Ended,
+};
+
+/// Why something open must end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Over {
+    /// The session, or this host's part of it, is over.
+    #[error("the session is over: {0}")]
+    Session(Ended),
+    /// The policy no longer admits it.
+    #[error("the policy no longer admits it")]
+    Policy,
+    /// The host belongs to another tenant now.
+    #[error("the host belongs to another tenant now")]
+    TenantChanged,
+    /// The tenant, or the one replica this leads to, is gone.
+    #[error("the tenant is gone")]
+    TenantGone,
+    /// The gateway is going down.
+    #[error("the gateway is going down")]
+    Draining,
+}
+
+/// Watches over one permit.
+#[derive(Debug, Clone)]
+pub struct Vigil {
+    permit: Permit,
+    upstream: SocketAddr,
+    routes: Arc<Routes>,
+    epoch: u64,
+    clock: Clock,
+    draining: CancellationToken,
+}
+
+impl Vigil {
+    /// Begins to watch over `permit`, for what is forwarded to `upstream`. `epoch` is that of
+    /// the table that the permit was made under, read before the table itself.
+    pub fn new(
+        permit: Permit,
+        upstream: SocketAddr,
+        routes: Arc<Routes>,
+        epoch: u64,
+        clock: Clock,
+        draining: CancellationToken,
+    ) -> Self {
+        Self {
+            permit,
+            upstream,
+            routes,
+            epoch,
+            clock,
+            draining,
+        }
+    }
+
+    /// What is watched over.
+    pub fn permit(&self) -> &Permit {
+        &self.permit
+    }
+
+    /// The time that it goes by.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Whether the next frame or chunk may pass, now.
+    pub fn check(&mut self, now: Timestamp) -> Result<(), Over> {
+        if let Some(identity) = self.permit.identity() {
+            identity.lease.check(now).map_err(Over::Session)?;
+        }
+        let epoch = self.routes.epoch();
+        if epoch != self.epoch {
+            self.look_again()?;
+            self.epoch = epoch;
+        }
+        Ok(())
+    }
+
+    /// Waits until it is over. Safe to drop and call again.
+    pub async fn over(&mut self) -> Over {
+        loop {
+            self.alarm().await;
+            if let Err(over) = self.check(self.clock.now()) {
+                return over;
+            }
+            if self.draining.is_cancelled() {
+                return Over::Draining;
+            }
+        }
+    }
+
+    /// Rings when something may have changed: then [`Vigil::check`] and [`Vigil::is_draining`]
+    /// tell, and another alarm is to be set. Borrows nothing.
+    pub fn alarm(&self) -> Pin<Box<dyn Future<Output = ()>>> {
+        let lease = self.permit.identity().map(|it| it.lease.over().clone());
+        let draining = self.draining.clone();
+        let mut changed = self.routes.watch();
+        let (seen, routes) = (self.epoch, Arc::clone(&self.routes));
+        Box::pin(async move {
+            if routes.epoch() != seen {
+                return;
+            }
+            let ended = async {
+                match &lease {
+                    Some(over) => over.cancelled().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = ended => {}
+                () = draining.cancelled() => {}
+                // The sender lives in `routes`, which is held here: it cannot be gone.
+                _ = changed.changed() => {}
+            }
+        })
+    }
+
+    /// Whether the gateway is going down. (Sockets end then; a request in hand is finished.)
+    pub fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
+    }
+
+    /// The routes changed: is it still the same tenant at the same place, and still admitted?
+    fn look_again(&self) -> Result<(), Over> {
+        let table = self.routes.load();
+        let ask = self.permit.ask();
+        let Destination::Tenant(route) = table.find(&ask.host) else {
+            return Err(Over::TenantGone);
+        };
+        if route.tenant != *self.permit.tenant() {
+            return Err(Over::TenantChanged);
+        }
+        let path = route.path(&ask.path, "/");
+        let is_here = route
+            .paths
+            .iter()
+            .flat_map(|it| it.upstreams.iter())
+            .any(|it| it.address == self.upstream);
+        if !is_here {
+            return Err(Over::TenantGone);
+        }
+        let who = self.permit.identity().map(|it| &*it.profile);
+        let needs = required(&route, path, ask, who).map_err(|_| Over::Policy)?;
+        let level = match self.permit.identity() {
+            Some(identity) => identity.level,
+            // Went through an open path as nobody's: only while it stays open.
+            None if needs.policy == Policy::Open => return Ok(()),
+            None => return Err(Over::Policy),
+        };
+        let asked = super::strength(needs.policy);
+        if needs.policy != Policy::Open && level < asked {
+            Err(Over::Policy)
+        } else {
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! Following one engine, for as long as the gateway runs.
+
+use std::{
+    cell::RefCell, collections::HashMap, convert::Infallible, pin::Pin, rc::Rc, sync::Arc,
+    time::Duration,
+};
+
+use futures_util::{
+    StreamExt as _,
+    future::{Either, pending},
+    stream::FuturesUnordered,
+};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::{
+    container::{Container, Image},
+    engine::{Engine, EngineError, Looked, Source, judge},
+    event::Event,
+    own::{GatewayNetworks, own_id},
+    roll::{News, Roll},
+};
+use crate::clock::Clock;
+
+/// What an engine runs, whole.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// Every running container that passes the filters, the oldest first.
+    pub containers: Vec<Arc<Container>>,
+    /// The networks by which the gateway reaches them.
+    pub gateway: GatewayNetworks,
+    /// Whether the engine answers now. When it does not, the rest is what was last known.
+    pub connected: bool,
+}
+
+/// The shortest wait before the engine is tried again.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+/// The longest: an engine that came back is followed again within two seconds.
+const LONGEST_WAIT: Duration = Duration::from_millis(1600);
+/// A connection that lasted so long was a good one: the next is tried without delay.
+const LASTED: Duration = Duration::from_secs(5);
+/// Events so close together are told as one.
+const MERGE_MORE: Duration = Duration::from_millis(100);
+/// The same where an address must not be used any more.
+const MERGE_LESS: Duration = Duration::from_millis(10);
+/// Containers looked at at once.
+const AT_ONCE: usize = 8;
+/// The first snapshot waits so long for containers that do not let themselves be looked at.
+const FIRST_SNAPSHOT: Duration = Duration::from_secs(2);
+/// A second list closes the gap between the first and the beginning of the event stream.
+const SECOND_LIST: Duration = Duration::from_secs(1);
+/// Events are asked for from a little before now, since clocks are read apart.
+const LOOK_BACK_NANOS: i64 = 2_000_000_000;
+
+/// Follows `source` and tells every change. Ends only by being dropped.
+pub async fn watch(source: &Source, clock: &Clock, mut tell: impl FnMut(Snapshot)) -> Infallible {
+    let mut watcher = Watcher {
+        source,
+        own: own_id(),
+        roll: Roll::new(!source.filters.is_empty()),
+        gateway: GatewayNetworks::Host,
+        images: Images::default(),
+        since_nanos: clock.now().0.saturating_mul(1_000_000),
+        told_at: None,
+        is_complete: false,
+    };
+    let mut wait = FIRST_WAIT;
+    let mut complaint = String::new();
+    loop {
+        let began = Instant::now();
+        let Err(error) = watcher.follow(&mut tell).await;
+        if began.elapsed() > LASTED {
+            wait = FIRST_WAIT;
+            complaint.clear();
+        }
+        let said = error.to_string();
+        if said != complaint {
+            tracing::warn!(host = source.host, %error, "Docker is away; the routes stay as they are");
+            complaint = said;
+        }
+        tell(watcher.snapshot(false));
+        sleep(wait).await;
+        wait = (wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+/// Looks at `source` once.
+pub async fn survey(source: &Source) -> Result<Snapshot, EngineError> {
+    let engine = Engine::connect(source).await?;
+    let mut roll = Roll::new(false);
+    roll.listed(&engine.list(&source.filters).await?, 0);
+    let images = Images::default();
+    while let Some((id, turn)) = roll.next() {
+        let seen = look(engine.clone(), id, turn, images.clone()).await;
+        roll.looked(&seen.id, seen.turn, seen.looked);
+    }
+    Ok(Snapshot {
+        containers: roll.tell(),
+        gateway: find_gateway(&engine, own_id().as_deref())
+            .await
+            .unwrap_or_default(),
+        connected: true,
+    })
+}
+
+/// The images seen so far, by id; `None`: it could not be inspected.
+type Images = Rc<RefCell<HashMap<String, Option<Rc<Image>>>>>;
+
+struct Watcher<'a> {
+    source: &'a Source,
+    own: Option<String>,
+    roll: Roll,
+    gateway: GatewayNetworks,
+    images: Images,
+    /// Events up to here have been heard, by the engine's clock.
+    since_nanos: i64,
+    told_at: Option<Instant>,
+    /// Whether everything has been looked at once.
+    is_complete: bool,
+}
+
+/// What looking at a container brought.
+struct Seen {
+    id: String,
+    turn: u64,
+    looked: Looked,
+}
+
+type Pending<T> = Pin<Box<dyn Future<Output = T>>>;
+
+/// A list, the turn in which it was asked for, and the gateway's own networks.
+type Listed = (
+    Result<Vec<bollard::models::ContainerSummary>, EngineError>,
+    u64,
+    Option<GatewayNetworks>,
+);
+
+impl Watcher<'_> {
+    fn snapshot(&mut self, connected: bool) -> Snapshot {
+        Snapshot {
+            containers: self.roll.tell(),
+            gateway: self.gateway.clone(),
+            connected,
+        }
+    }
+
+    /// Follows until the connection fails.
+    async fn follow(&mut self, tell: &mut impl FnMut(Snapshot)) -> Result<Infallible, EngineError> {
+        let engine = Engine::connect(self.source).await?;
+        self.roll.disconnected();
+        let mut events = std::pin::pin!(engine.events(self.since_nanos - LOOK_BACK_NANOS));
+        let mut looks: FuturesUnordered<Pending<Seen>> = FuturesUnordered::new();
+        let mut list: Option<Pending<Listed>> = Some(self.ask_for_list(&engine));
+        let mut next_list = Instant::now() + SECOND_LIST;
+        let first_by = Instant::now() + FIRST_SNAPSHOT;
+        let mut is_first = true;
+        loop {
+            let tell_at = self.tell_at(is_first && list.is_some(), first_by);
+            let telling = match tell_at {
+                Some(at) if at <= Instant::now() => {
+                    if is_first {
+                        tracing::info!(host = self.source.host, "Docker is followed");
+                    }
+                    is_first = false;
+                    self.is_complete = true;
+                    self.told_at = Some(Instant::now());
+                    tell(self.snapshot(true));
+                    continue;
+                }
+                Some(at) => Either::Left(sleep_until(at)),
+                None => Either::Right(pending()),
+            };
+            let is_listing = list.is_some();
+            let listing = match &mut list {
+                Some(list) => Either::Left(list),
+                None => Either::Right(pending()),
+            };
+            tokio::select! {
+                event = events.next() => match event {
+                    Some(event) => self.hear(event?),
+                    None => return Err(EngineError::Ended),
+                },
+                (summaries, turn, gateway) = listing => {
+                    list = None;
+                    self.take_list(&summaries?, turn, gateway);
+                    if is_first {
+                        // Even an empty list is news: the engine is there.
+                        self.roll.announce();
+                    }
+                }
+                Some(seen) = looks.next() => self.roll.looked(&seen.id, seen.turn, seen.looked),
+                () = sleep_until(next_list), if !is_listing => {
+                    list = Some(self.ask_for_list(&engine));
+                    next_list = Instant::now() + self.source.resync;
+                }
+                () = telling => (),
+            }
+            if list.is_none() && self.roll.take_wish_for_list() {
+                list = Some(self.ask_for_list(&engine));
+            }
+            while looks.len() < AT_ONCE
+                && let Some((id, turn)) = self.roll.next()
+            {
+                looks.push(Box::pin(look(
+                    engine.clone(),
+                    id,
+                    turn,
+                    self.images.clone(),
+                )));
+            }
+        }
+    }
+
+    /// When to tell: at once, but not more often than the merging allows, and not before the
+    /// first look at everything.
+    fn tell_at(&self, awaits_first_list: bool, first_by: Instant) -> Option<Instant> {
+        let merge = match self.roll.news() {
+            News::None => return None,
+            News::More => MERGE_MORE,
+            News::Less => MERGE_LESS,
+        };
+        if awaits_first_list && !self.is_complete {
+            return None;
+        }
+        if !self.is_complete && !self.roll.is_settled() {
+            return Some(first_by);
+        }
+        Some(self.told_at.map_or_else(Instant::now, |it| it + merge))
+    }
+
+    fn hear(&mut self, event: Option<Event>) {
+        if let Some(event) = event {
+            self.since_nanos = self.since_nanos.max(event.at_nanos);
+            self.roll.hear(event);
+        }
+    }
+
+    fn ask_for_list(&self, engine: &Engine) -> Pending<Listed> {
+        let (engine, filters) = (engine.clone(), self.source.filters.clone());
+        let (turn, own) = (self.roll.turn(), self.own.clone());
+        Box::pin(async move {
+            let listed = engine.list(&filters).await;
+            let gateway = find_gateway(&engine, own.as_deref()).await;
+            (listed, turn, gateway)
+        })
+    }
+
+    fn take_list(
+        &mut self,
+        summaries: &[bollard::models::ContainerSummary],
+        turn: u64,
+        gateway: Option<GatewayNetworks>,
+    ) {
+        let used: Vec<&str> = summaries
+            .iter()
+            .filter_map(|it| it.image_id.as_deref())
+            .collect();
+        // An image that could not be inspected is tried again.
+        self.images
+            .borrow_mut()
+            .retain(|id, image| image.is_some() && used.contains(&id.as_str()));
+        self.roll.listed(summaries, turn);
+        if let Some(gateway) = gateway
+            && self.gateway != gateway
+        {
+            self.gateway = gateway;
+            self.roll.announce();
+        }
+    }
+}
+
+/// Looks at one container, and at its image where that is new.
+async fn look(engine: Engine, id: String, turn: u64, images: Images) -> Seen {
+    let inspected = engine.inspect(&id).await;
+    let of = inspected.as_ref().ok().and_then(|it| it.image.clone());
+    let looked = match image_of(&engine, of, &images).await {
+        Ok(image) => judge(inspected, image.as_deref()),
+        Err(error) => Looked::Unclear(error.to_string()),
+    };
+    Seen { id, turn, looked }
+}
+
+async fn image_of(
+    engine: &Engine,
+    id: Option<String>,
+    images: &Images,
+) -> Result<Option<Rc<Image>>, EngineError> {
+    let Some(id) = id else {
+        return Ok(None);
+    };
+    if let Some(known) = images.borrow().get(&id) {
+        return Ok(known.clone());
+    }
+    let image = engine.image(&id).await?.map(Rc::new);
+    images.borrow_mut().insert(id, image.clone());
+    Ok(image)
+}
+
+/// `None` when the engine did not say.
+async fn find_gateway(engine: &Engine, own: Option<&str>) -> Option<GatewayNetworks> {
+    let Some(own) = own else {
+        return Some(GatewayNetworks::Host);
+    };
+    match judge(engine.inspect(own).await, None) {
+        Looked::Up(container) => Some(GatewayNetworks::of(&container)),
+        // A container of another engine: nothing is known of the ways from there.
+        Looked::Down => Some(GatewayNetworks::Host),
+        Looked::Unclear(_) => None,
+    }
+}

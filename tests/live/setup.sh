@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# Brings a plain Debian machine to where the live tests can run: says in one line each what it found or did.
+# Run as often as you like; when everything is there it takes a second. Needs root only when something is missing.
+# Where packages come from is the machine's own apt and npm settings; nothing here names a host.
+#
+#   setup.sh           all that the live tests need
+#   setup.sh build     only what `cargo build` and `make demo` need
+#   setup.sh bench     what `make bench` needs beside that
+set -euo pipefail
+cd "$(dirname "$0")"
+
+say() { printf 'setup: %s\n' "$*"; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+wanted=()
+want() { # command package...
+    local command="$1"; shift
+    has "$command" || wanted+=("$@")
+}
+
+node_is_new_enough() {
+    has node && has npm && node -e 'const [a,b]=process.versions.node.split(".").map(Number); process.exit(a>18||(a===18&&b>=15)?0:1)'
+}
+
+want cc gcc libc6-dev
+want curl curl
+[ -e /etc/ssl/certs/ca-certificates.crt ] || wanted+=(ca-certificates)
+node_is_new_enough || wanted+=(nodejs npm)
+if [ "${1:-all}" = bench ]; then
+    want nginx nginx-light
+    want openssl openssl
+    want wrk wrk
+fi
+if [ "${1:-all}" = all ]; then
+    want chromium chromium
+    want certutil libnss3-tools
+    want openssl openssl
+    want redis-server redis-server
+    want debootstrap debootstrap
+    want ip iproute2
+    # A docker that works brings what it needs with it.
+    if ! docker info >/dev/null 2>&1; then
+        want dockerd docker.io
+        want docker docker.io
+        want iptables iptables
+    fi
+fi
+
+if [ "${#wanted[@]}" -gt 0 ]; then
+    if [ "$(id -u)" != 0 ]; then
+        say "missing: ${wanted[*]}; run this as root, or install them" >&2
+        exit 1
+    fi
+    # Services of freshly installed packages are not ours to start.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+        trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+    fi
+    install=(apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 "${wanted[@]}")
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq
+    "${install[@]}" >/dev/null
+    say "installed by apt: ${wanted[*]}"
+fi
+if ! node_is_new_enough; then
+    say "node $(node --version 2>/dev/null || echo none) is too old: 18.15 is needed" >&2
+    exit 1
+fi
+
+# npm's own record inside node_modules says whether the lock file has been installed as it is.
+stamp=node_modules/.portcullis-installed
+lock="$(cat package.json package-lock.json | cksum) $(node --version)"
+if [ "$(cat "$stamp" 2>/dev/null || true)" != "$lock" ]; then
+    npm ci --no-audit --no-fund --loglevel=error >/dev/null
+    printf '%s\n' "$lock" >"$stamp"
+    say "installed by npm: $(ls node_modules | wc -l) packages in tests/live/node_modules"
+fi
+
+if [ "${1:-all}" = all ]; then
+    say "ready: node $(node --version), $(chromium --version 2>/dev/null | cut -d' ' -f1-2), $(redis-server --version | sed 's/.*v=\([^ ]*\).*/redis \1/')"
+else
+    say "ready: node $(node --version)"
+fi
