@@ -1,6 +1,10 @@
 //! Raw request -> [`Inbound`]: request id, true client address, host, the raw path and beside
 //! it the form decided on, forgeable and hop-by-hop headers removed (on open hosts only the
 //! identity headers).
+//!
+//! In two steps, because how much is taken out depends on the host: [`admit`] makes an
+//! [`Inbound`] whose form can be trusted, with our credentials taken out; once `route` knows
+//! where it goes, [`Inbound::strip`] takes out the headers that a visitor may not send there.
 
 use std::net::IpAddr;
 
@@ -8,10 +12,18 @@ use http::{HeaderMap, Method};
 
 use crate::{body::Body, name::HostName};
 
+mod admit;
+pub mod client;
+pub mod credentials;
+pub mod handshake;
 pub mod host;
 pub mod path;
 pub mod strip;
 pub mod wire;
+
+pub use admit::{IntakeFacts, admit};
+pub use client::Forwarded;
+pub use strip::Level;
 
 /// How a request reached us.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,9 +57,11 @@ pub struct Inbound {
     pub target: String,
     /// The path that decisions are made on; see [`path`].
     pub path: path::Decided,
-    /// The headers that are left. Host, hop-by-hop and forgeable ones are gone;
-    /// `Sec-WebSocket-*` of a handshake stay.
+    /// The headers that are left. `Host` and `Content-Length` are gone; hop-by-hop and forgeable
+    /// ones after [`Inbound::strip`]; `Sec-WebSocket-*` of a handshake stay.
     pub headers: HeaderMap,
+    /// What a trusted proxy in front of us says; `None` when the peer is not one.
+    pub forwarded: Option<Forwarded>,
     /// The credentials of ours that it carried, taken out of the headers.
     pub credentials: Credentials,
     /// A WebSocket handshake, well formed?
@@ -58,6 +72,15 @@ pub struct Inbound {
     pub body: Body,
     /// hyper's own key to the connection, for an upgrade.
     pub upgrade: Option<hyper::upgrade::OnUpgrade>,
+}
+
+impl Inbound {
+    /// Takes out what may not go on to a host of this kind, and everything hop-by-hop. `keep`
+    /// are the names (lower case) that the tenant is given back by the file. To be called once
+    /// the destination is known and before anything is decided on headers.
+    pub fn strip(&mut self, level: Level, keep: &[String]) {
+        strip::strip(&mut self.headers, level, keep);
+    }
 }
 
 /// What of ours a request carried. Only the bytes: nothing is verified yet.
