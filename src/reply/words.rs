@@ -170,13 +170,10 @@ fn advice(refusal: &Refusal, asker: &Asker) -> &'static [&'static str] {
             "Sign in, and you come back to this page.",
             "What you had typed was not sent. Copy it before you go on.",
         ],
-        Refusal::NotEnough {
-            login_url: Some(_), ..
-        } => &["Sign in once more, and you come back to this page."],
-        Refusal::NotEnough {
-            policy: Policy::HardwareKey,
-            ..
-        } => &[
+        Refusal::NotEnough { login_url: Some(_), .. } => {
+            &["Sign in once more, and you come back to this page."]
+        }
+        Refusal::NotEnough { policy: Policy::HardwareKey, .. } => &[
             "This app can be opened with a security key only, and your account has none.",
             "Ask the people who run this server what to do.",
         ],

@@ -415,7 +415,7 @@ impl Sessions {
         for batch in due.chunks(BATCH) {
             let (sessions, batch) = (Arc::clone(self), batch.to_vec());
             self.store
-                .call(move |store| sessions.write_all(store, &batch))
+                .call(move |store| batch.iter().try_for_each(|it| sessions.write(store, it)))
                 .await?;
         }
         Ok(due.len())
@@ -458,6 +458,17 @@ impl Sessions {
             if grant.owed.load(Ordering::Acquire) {
                 store.end_grant(&cell.sid, &grant.host)?;
                 grant.owed.store(false, Ordering::Release);
+            }
+        }
+        if cell.used.swap(false, Ordering::AcqRel) {
+            let extended = store.extend_session(&cell.sid, cell.idle_expires(), cell.last_used());
+            match extended {
+                Ok(true) => {}
+                Ok(false) => self.read(store, &cell.sid)?,
+                Err(error) => {
+                    cell.used.store(true, Ordering::Release);
+                    return Err(error);
+                }
             }
         }
         Ok(())
@@ -558,6 +569,15 @@ impl Sessions {
 
     fn idle(&self) -> Duration {
         millis(&self.idle_millis)
+    }
+}
+
+#[cfg(test)]
+impl Sessions {
+    /// As when the store could not take an end.
+    #[expect(clippy::unused_self, reason = "reads as the other ends do")]
+    pub(crate) fn flip_for_test(&self, cell: &Cell, why: Ended) {
+        owe(cell, why);
     }
 }
 
