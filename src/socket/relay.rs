@@ -190,7 +190,8 @@ impl<T: FnMut()> Watch<T> {
         Self {
             vigil,
             alarm,
-            tick: (setting.rules.idle == SocketIdle::Absolute).then(|| Box::pin(sleep(tick_every))),
+            tick: (setting.rules.idle == SocketIdle::Absolute)
+                .then(|| Box::pin(sleep(tick_every))),
             tick_every,
             touch,
             counters: ["passed", "changed", "dropped"].map(counter),
