@@ -151,6 +151,9 @@ fn judge(
         }
         start += packet.len() + 1;
     }
+    if moment == Moment::Opening && opening.is_none() {
+        return Err(Refused::Grammar("no open packet"));
+    }
     Ok(Judged {
         body: changed.then(|| out.into()),
         used,
