@@ -415,7 +415,7 @@ impl Sessions {
         for batch in due.chunks(BATCH) {
             let (sessions, batch) = (Arc::clone(self), batch.to_vec());
             self.store
-                .call(move |store| batch.iter().try_for_each(|it| sessions.write(store, it)))
+                .call(move |store| sessions.write_all(store, &batch))
                 .await?;
         }
         Ok(due.len())
