@@ -1,13 +1,7 @@
 //! The corridor. A request enters at the top of [`Pipeline::walk`] and leaves at the bottom, or
 //! by a `?`.
 
-use std::{
-    cell::{Cell, RefCell},
-    hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
-    rc::Rc,
-    sync::Arc,
-    time::Duration,
-};
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -18,12 +12,12 @@ use crate::{
     authz::{self, Decision, Permit, Vigil},
     body::Body,
     config::{Limits, Policy},
-    forward::{self, ForwardError, Outbound, Pool, stamp},
+    forward::{self, Choice, Errand, ForwardError, Pool, Stamp},
     intake::{self, Arrival, Inbound, Level, Malformed},
     name::TenantId,
     portal,
     reply::{self, Asker, Refusal},
-    route::{Destination, HostRoute, PathRoute, Upstream},
+    route::{Destination, HostRoute, PathRoute},
     signin::cookie,
     socket::engineio,
     store::StoreError,
@@ -32,6 +26,7 @@ use crate::{
 };
 
 pub mod house;
+mod engine;
 mod upgrade;
 
 pub use house::{Furniture, House};
@@ -48,7 +43,6 @@ pub struct Pipeline {
     pool: Rc<Pool>,
     assertions: AssertionCache,
     metrics: CoreMetrics,
-    turn: Cell<usize>,
 }
 
 /// What a connection knows, for all of its requests.
@@ -70,13 +64,12 @@ impl Pipeline {
     pub fn new(house: Arc<House>, core: usize, tasks: TaskTracker, draining: CancellationToken) -> Self {
         let metrics = house.metrics.for_core(core);
         Self {
-            pool: Rc::new(Pool::new(tasks.clone())),
+            pool: Pool::new(&house.config.load().limits, tasks.clone()),
             house,
             tasks,
             draining,
             assertions: AssertionCache::default(),
             metrics,
-            turn: Cell::new(core),
         }
     }
 
@@ -91,7 +84,10 @@ impl Pipeline {
         loop {
             tokio::select! {
                 () = self.draining.cancelled() => return,
-                _ = tick.tick() => self.pool.reap(),
+                _ = tick.tick() => {
+                    self.pool.adopt(&self.house.config.load().limits);
+                    self.pool.sweep();
+                }
             }
         }
     }
@@ -183,7 +179,7 @@ impl Pipeline {
         if let Some(answer) = preflight(&inbound, &route) {
             return Ok(answer);
         }
-        let engine = engineio::recognise(&inbound, &route.settings.socketio)?;
+        let engine = engineio::recognise(&inbound.method, &inbound.target, inbound.websocket).map_err(Malformed::from)?;
         let path = route.path(&inbound.path, &inbound.target).cloned();
         let ask = house.ask(&inbound, engine.is_some(), asker);
         let renewal = identity.as_ref().ok().filter(|it| it.wants_renewal()).cloned();
@@ -196,7 +192,6 @@ impl Pipeline {
             Decision::CrossSite => return Err(Refusal::CrossSite),
             Decision::Ambiguous => return Err(Malformed::Ambiguous.into()),
         };
-        forbid_worker(&inbound, &route)?;
         let path = path.ok_or(Refusal::NotFound)?;
         let mut response = self.pass::<IO>(visitor, inbound, permit, &path, epoch, engine).await?;
         allow_origin(&mut response, origin.as_deref(), &route);
@@ -363,17 +358,24 @@ impl Pipeline {
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let house = &*self.house;
-        let guarded = permit.route().guarded;
-        let upstream = self.choose(path, &permit, engine.is_some())?.clone();
-        let mut headers = std::mem::take(&mut inbound.headers);
-        stamp::origin(&mut headers, &inbound, guarded);
-        if let Some(identity) = permit.identity() {
-            let assertion = identity.assertion(&self.assertions, &house.tokens, house.clock.now());
-            stamp::identity(&mut headers, identity.profile(), assertion);
-        }
-        inbound.headers = headers;
-        let target = path.target(&inbound.path, &inbound.target).ok_or(Malformed::Ambiguous)?;
-        let host = inbound.host.clone();
+        let choice = if engine.is_some() { Choice::Sticky(inbound.client) } else { Choice::Turn };
+        let fresh = self
+            .pool
+            .choose(path, choice)
+            .ok_or(Refusal::Starting { retry_after: SOON })?;
+        let engine = match engine {
+            Some(request) => Some(self.engine(request, &mut inbound, &permit, path, fresh)?),
+            None => None,
+        };
+        let upstream = engine.as_ref().map_or(fresh, |it| &it.upstream);
+        let route = Arc::clone(permit.route());
+        let stamp = Stamp {
+            level: house.level(&route),
+            who: permit.identity().map(|it| Arc::clone(it.profile())),
+            assertion: permit
+                .identity()
+                .and_then(|it| it.assertion(&self.assertions, &house.tokens, house.clock.now())),
+        };
         let vigil = Vigil::new(
             permit,
             upstream.address,
@@ -382,46 +384,14 @@ impl Pipeline {
             house.clock.clone(),
             self.draining.clone(),
         );
-        let mut response = if inbound.websocket {
-            self.open_socket::<IO>(visitor, inbound, target, &upstream, vigil, engine).await?
-        } else if let Some(engine) = engine {
-            self.poll(inbound, &upstream, vigil, &engine).await?
-        } else {
-            let outbound = Outbound {
-                method: inbound.method,
-                target,
-                headers: inbound.headers,
-                body: inbound.body,
-            };
-            let limits = &house.config.load_full().limits;
-            forward::send(&self.pool, &upstream, vigil, outbound, limits)
-                .await
-                .map_err(refused)?
-        };
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            forward::clean::hop_by_hop(response.headers_mut());
+        let errand = Errand { route: &route, path, upstream, stamp, vigil: Some(vigil) };
+        if inbound.websocket {
+            return self.open_socket::<IO>(visitor, inbound, errand, engine.as_ref()).await;
         }
-        if guarded {
-            forward::clean::guarded(response.headers_mut(), &host);
+        match &engine {
+            Some(engine) => self.poll(inbound, errand, engine).await,
+            None => forward::send(&self.pool, errand, inbound).await.map_err(refused),
         }
-        Ok(response)
-    }
-
-    /// One of the replicas: in turn, but the same for all of an Engine.IO connection.
-    fn choose<'a>(&self, path: &'a PathRoute, permit: &Permit, sticky: bool) -> Result<&'a Upstream, Refusal> {
-        let all = &path.upstreams;
-        let turn = if sticky {
-            let hasher = BuildHasherDefault::<DefaultHasher>::default();
-            let key = permit.identity().map(|it| it.lease().cell.sid);
-            usize::try_from(hasher.hash_one((key, permit.ask().client)) % u64::from(u32::MAX)).unwrap_or(0)
-        } else {
-            let turn = self.turn.get().wrapping_add(1);
-            self.turn.set(turn);
-            turn
-        };
-        turn.checked_rem(all.len())
-            .and_then(|it| all.get(it))
-            .ok_or(Refusal::Starting { retry_after: SOON })
     }
 }
 
@@ -475,15 +445,19 @@ fn store_away(error: &StoreError) -> Refusal {
 
 /// What a fault on the way to the tenant looks like from outside.
 fn refused(error: ForwardError) -> Refusal {
-    if !matches!(error, ForwardError::Over(_) | ForwardError::TooLarge) {
-        tracing::warn!(error = &error as &dyn std::error::Error, "the tenant did not answer");
-    }
     match error {
-        ForwardError::Unreachable(_) | ForwardError::Broken(_) | ForwardError::Nonsense => Refusal::Unreachable,
-        ForwardError::TooSlow => Refusal::TimedOut,
-        ForwardError::Target => Malformed::Target.into(),
-        ForwardError::TooLarge => Malformed::BodyTooLarge.into(),
         ForwardError::Over(over) => ended(over),
+        ForwardError::BodyTooLarge => Malformed::BodyTooLarge.into(),
+        ForwardError::BodyBroken | ForwardError::BodyStalled => Malformed::Framing.into(),
+        ForwardError::ServiceWorker => Refusal::Forbidden,
+        error @ (ForwardError::Unreachable(_) | ForwardError::Broken(_) | ForwardError::Switched) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the tenant did not answer");
+            Refusal::Unreachable
+        }
+        error @ (ForwardError::ConnectTimeout | ForwardError::ResponseTimeout) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the tenant did not answer");
+            Refusal::TimedOut
+        }
     }
 }
 
@@ -505,15 +479,6 @@ fn unknown_host() -> Response<Body> {
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
-}
-
-/// A service worker would go on serving pages after the tenant is gone.
-fn forbid_worker(inbound: &Inbound, route: &HostRoute) -> Result<(), Refusal> {
-    let is_script = inbound.headers.get("service-worker").is_some();
-    if is_script && route.settings.service_workers == Some(false) {
-        return Err(Refusal::Forbidden);
-    }
-    Ok(())
 }
 
 /// Preflights of allowed origins are answered here: they carry no cookie to be judged by.

@@ -113,7 +113,7 @@ impl House {
         };
         Self {
             facts: ArcSwap::from_pointee(facts(&config)),
-            limit: Limiter::new(config.limits.requests_per_address),
+            limit: Limiter::new(&config.limits),
             desk: ArcSwap::from_pointee(desk),
             config: ArcSwap::new(config),
             port: with.port,
