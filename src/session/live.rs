@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How long an ended cell is remembered, so that late comers are told why.
-const REMEMBERED: Duration = Duration::from_secs(600);
+const REMEMBERED: Duration = Duration::from_mins(10);
 
 /// How many sessions are written in one job of the store.
 const BATCH: usize = 128;
@@ -81,7 +81,7 @@ impl Sessions {
     ) -> Result<Arc<Self>, StoreError> {
         let sessions = Arc::new(Self {
             cells: papaya::HashMap::new(),
-            store: store.clone(),
+            store,
             clock,
             idle_millis: AtomicI64::new(0),
             absolute_millis: AtomicI64::new(0),
@@ -89,7 +89,7 @@ impl Sessions {
         });
         sessions.set_rules(rules);
         let loading = Arc::clone(&sessions);
-        store.call_blocking(move |store| {
+        sessions.store.call_blocking(move |store| {
             for record in store.live_sessions(loading.clock.now())? {
                 loading.take_in(store, &record)?;
             }
@@ -137,12 +137,12 @@ impl Sessions {
     ) -> Result<Option<Arc<Cell>>, StoreError> {
         let (sessions, sid) = (Arc::clone(self), *sid);
         self.store
-            .call(move |store| match store.session(&sid)? {
-                Some(record) => sessions.take_in(store, &record),
-                None => {
-                    sessions.read(store, &sid)?;
-                    Ok(sessions.find(&sid))
+            .call(move |store| {
+                if let Some(record) = store.session(&sid)? {
+                    return sessions.take_in(store, &record);
                 }
+                sessions.read(store, &sid)?;
+                Ok(sessions.find(&sid))
             })
             .await
     }
@@ -430,11 +430,11 @@ impl Sessions {
             .iter()
             .filter(|it| it.ended().is_none() && it.used.swap(false, Ordering::AcqRel))
             .collect();
-        let uses: Vec<_> = used
+        let extensions: Vec<_> = used
             .iter()
             .map(|it| (it.sid, it.idle_expires(), it.last_used()))
             .collect();
-        match store.extend_sessions(&uses) {
+        match store.extend_sessions(&extensions) {
             Ok(over) => over.iter().try_for_each(|it| self.read(store, it)),
             Err(error) => {
                 for cell in used {
