@@ -89,11 +89,7 @@ struct Visit<'a> {
 type Answer = Result<Response<Body>, Refusal>;
 
 impl<'a> Visit<'a> {
-    fn new(
-        desk: &'a Desk,
-        inbound: Inbound,
-        identity: Result<&'a Identity, NotSignedIn>,
-    ) -> Self {
+    fn new(desk: &'a Desk, inbound: Inbound, identity: Result<&'a Identity, NotSignedIn>) -> Self {
         let portal = desk.config.portal.host.as_ref();
         let mut asker = Asker::of(&inbound);
         if let Some(host) = portal {
@@ -174,7 +170,10 @@ pub async fn page(
     let mut visit = Visit::new(desk, inbound, identity);
     visit.asker.at_portal = true;
     if visit.is_planted() {
-        tracing::warn!(id = visit.inbound.id, "a portal cookie came from another device");
+        tracing::warn!(
+            id = visit.inbound.id,
+            "a portal cookie came from another device"
+        );
         visit.identity = Err(NotSignedIn::Unknown);
     }
     match portal_page(&mut visit).await {
@@ -210,7 +209,10 @@ async fn portal_page(visit: &mut Visit<'_>) -> Answer {
         ("/clear-cookies", Verb::Get) => Ok(account::ask_to_clear()),
         ("/clear-cookies", Verb::Post) => Ok(account::clear()),
         (
-            "/" | "/account" | "/account/sessions/end" | "/account/sessions/end-others"
+            "/"
+            | "/account"
+            | "/account/sessions/end"
+            | "/account/sessions/end-others"
             | "/login/continue",
             verb,
         ) => Err(Refusal::Method {

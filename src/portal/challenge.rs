@@ -33,7 +33,14 @@ pub fn challenge(
 ) -> Response<Body> {
     let asker = Asker::of(inbound);
     let mut response = if asker.navigation {
-        to_portal(desk, inbound, route, asked.level(), &inbound.target, Retry::Free)
+        to_portal(
+            desk,
+            inbound,
+            route,
+            asked.level(),
+            &inbound.target,
+            Retry::Free,
+        )
     } else {
         tell(desk, inbound, route, asked, asker)
     };
