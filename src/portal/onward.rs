@@ -145,7 +145,7 @@ fn through_a_page(href: &HeaderValue, wanted: &Wanted) -> Response<Body> {
             href: href.to_str().unwrap_or("/"),
             host: wanted.state.host.as_str(),
         },
-        Referrer::Nothing,
+        Referrer::None,
     )
 }
 
