@@ -24,6 +24,7 @@ mod ownership;
 pub mod pattern;
 
 pub use build::{Claimed, FILE, Plan};
+pub use ownership::may_claim;
 pub use pattern::Asked;
 
 /// How a path is matched, as nginx does it (`=`, prefix, `^~`, `~`, `~*`).

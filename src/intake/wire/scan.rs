@@ -177,8 +177,8 @@ impl Wire {
         }
         // The shortest way to more header lines than hyper takes.
         let first: &[u8] = match state {
-            State::Target => b" HTTP/1.1\r\n",
-            State::Name => b":\r\n",
+            State::Target => b"/ HTTP/1.1\r\n",
+            State::Name => b"a:\r\n",
             State::Value => b"\r\n",
             _ => b"",
         };
@@ -515,4 +515,245 @@ const fn is_token(byte: u8) -> bool {
                 | b'|'
                 | b'~'
         )
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    pub(crate) const BOUNDS: Bounds = Bounds {
+        head: 4096,
+        line: 1024,
+        lines: 20,
+    };
+
+    fn verdict(bytes: &[u8]) -> Result<(), Malformed> {
+        Wire::new(BOUNDS).feed(bytes).map_err(|it| it.why)
+    }
+
+    fn post(fields: &str, body: &str) -> Vec<u8> {
+        format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n{body}").into_bytes()
+    }
+
+    #[test]
+    fn honest_requests_pass_one_after_the_other() {
+        let get = b"GET /a?b=%20#".strip_suffix(b"#").unwrap();
+        let mut stream = [get, b" HTTP/1.1\r\nHost: a\r\nX:y\r\n\r\n"].concat();
+        stream.extend(post("Content-Length: 5\r\n", "hello"));
+        stream.extend(post("content-length:0  \r\n", ""));
+        stream.extend(post(
+            "Transfer-Encoding: Chunked\r\n",
+            "5\r\nhello\r\nA;x=\"y\"\r\n0123456789\r\n0\r\nX-Sum: 1\r\n\r\n",
+        ));
+        stream.extend(b"\r\nGET http://a/ HTTP/1.0\r\n\r\n");
+        assert_eq!(verdict(&stream), Ok(()));
+    }
+
+    #[test]
+    fn s1_ambiguous_framing_is_refused() {
+        for fields in [
+            "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+            "Content-Length: 5\r\nContent-Length: 6\r\n",
+            "Content-Length: 5\r\nContent-Length: 5\r\n",
+            "Transfer-Encoding: chunked, identity\r\n",
+            "Transfer-Encoding: identity, chunked\r\n",
+            "Transfer-Encoding: gzip\r\n",
+            "Transfer-Encoding:\r\n",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding : chunked\r\n",
+            "Transfer-Encoding: \x0bchunked\r\n",
+            "Transfer-Encoding: chunked \x0b\r\n",
+            "Transfer-Encoding: chun ked\r\n",
+            "Content-Length: +5\r\n",
+            "Content-Length: 5,5\r\n",
+            "Content-Length: 5, 5\r\n",
+            "Content-Length: 0x5\r\n",
+            "Content-Length: 5 5\r\n",
+            "Content-Length: -0\r\n",
+            "Content-Length:\r\n",
+            "Content-Length: 99999999999999999999\r\n",
+        ] {
+            assert_eq!(
+                verdict(&post(fields, "")),
+                Err(Malformed::Framing),
+                "{fields:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn s2_http_1_0_has_no_chunks() {
+        let request = b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+        assert_eq!(verdict(request), Err(Malformed::Framing));
+    }
+
+    #[test]
+    fn s3_chunks_are_framed_strictly() {
+        let long = format!("5;{}\r\nhello\r\n0\r\n\r\n", "x".repeat(257));
+        for body in [
+            "5\nhello\r\n0\r\n\r\n",
+            "5\r\nhello\n0\r\n\r\n",
+            "5\r\nhelloX\r\n0\r\n\r\n",
+            "5 \r\nhello\r\n0\r\n\r\n",
+            "+5\r\nhello\r\n0\r\n\r\n",
+            "0x5\r\nhello\r\n0\r\n\r\n",
+            "\r\nhello\r\n0\r\n\r\n",
+            ";x\r\nhello\r\n0\r\n\r\n",
+            "5;a\nb\r\nhello\r\n0\r\n\r\n",
+            "5;a\rb\r\nhello\r\n0\r\n\r\n",
+            "0000000000000005\r\nhello\r\n0\r\n\r\n",
+            "0\r\nContent-Length: 3\r\n\r\n",
+            "0\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "0\r\nHost: b\r\n\r\n",
+            "0\r\nX : y\r\n\r\n",
+            "0\r\nX: y\n\r\n",
+            "0\r\n\n",
+            long.as_str(),
+        ] {
+            let request = post("Transfer-Encoding: chunked\r\n", body);
+            assert_eq!(verdict(&request), Err(Malformed::Framing), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn h11_heads_are_framed_strictly() {
+        for fields in [
+            "X: a\rb\r\n",
+            "X: a\0b\r\n",
+            "X: a\nY: b\r\n",
+            "X: a\r\n folded\r\n",
+            "X: a\r\n\tfolded\r\n",
+            "X : a\r\n",
+            ": a\r\n",
+            "X\r\n",
+            "X\0: a\r\n",
+            "X: a\r\r\n",
+        ] {
+            assert_eq!(
+                verdict(&post(fields, "")),
+                Err(Malformed::Framing),
+                "{fields:?}"
+            );
+        }
+        for head in [
+            "GET / HTTP/1.1\nHost: a\n\n",
+            "GET / HTTP/1.1 \r\nHost: a\r\n\r\n",
+            "GET / HTTP/1.2\r\nHost: a\r\n\r\n",
+            "GET / http/1.1\r\nHost: a\r\n\r\n",
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\n\rX",
+            "\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /\r\n\r\n",
+        ] {
+            assert!(verdict(head.as_bytes()).is_err(), "{head:?}");
+        }
+    }
+
+    #[test]
+    fn p2_p4_a_target_without_sense_is_refused() {
+        for target in ["/a#b", "/a b", "/a\x01", "/a\tb", "/\x7f"] {
+            let head = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+            let why = verdict(head.as_bytes()).unwrap_err();
+            assert!(
+                matches!(why, Malformed::Target | Malformed::Framing),
+                "{target:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn p5_there_is_one_host() {
+        let twice = post("Host: a\r\n", "");
+        assert_eq!(verdict(&twice), Err(Malformed::Host));
+        assert_eq!(verdict(&post("hOsT: b\r\n", "")), Err(Malformed::Host));
+    }
+
+    #[test]
+    fn p8_a_method_has_a_bound() {
+        let long = format!("{} / HTTP/1.1\r\nHost: a\r\n\r\n", "M".repeat(40));
+        assert_eq!(verdict(long.as_bytes()), Err(Malformed::Method));
+        let connect = b"CONNECT h:80 HTTP/1.1\r\nHost: h\r\n\r\n";
+        assert_eq!(verdict(connect), Err(Malformed::Method));
+        assert_eq!(verdict(b" / HTTP/1.1\r\n\r\n"), Err(Malformed::Method));
+    }
+
+    #[test]
+    fn h12_heads_have_bounds_and_cookies_a_wider_one() {
+        let line = format!("X: {}\r\n", "a".repeat(1100));
+        assert_eq!(verdict(&post(&line, "")), Err(Malformed::TooLarge));
+        assert_eq!(
+            verdict(&post(&"X: y\r\n".repeat(20), "")),
+            Err(Malformed::TooLarge)
+        );
+        let target = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(1100));
+        assert_eq!(verdict(target.as_bytes()), Err(Malformed::TooLarge));
+        let much = format!("X: {}\r\n", "a".repeat(900)).repeat(5);
+        assert_eq!(verdict(&post(&much, "")), Err(Malformed::TooLarge));
+        let cookie = |length| post(&format!("Cookie: {}\r\n", "a".repeat(length)), "");
+        let wide = Bounds {
+            head: 96 << 10,
+            ..BOUNDS
+        };
+        assert!(Wire::new(wide).feed(&cookie(65_000)).is_ok());
+        assert!(Wire::new(wide).feed(&cookie(66_000)).is_err());
+    }
+
+    #[test]
+    fn after_a_fault_nothing_is_in_order() {
+        let mut wire = Wire::new(BOUNDS);
+        assert!(wire.feed(b"GET /#").is_err());
+        assert_eq!(wire.feed(b"GET / HTTP/1.1\r\n").unwrap_err().at, 0);
+    }
+
+    /// Pieces of requests, good and bad, so that random streams get far.
+    fn piece() -> impl Strategy<Value = Vec<u8>> {
+        let known = prop::sample::select(vec![
+            "GET / HTTP/1.1\r\n",
+            "POST /x HTTP/1.1\r\nHost: a\r\n",
+            "Host: b\r\n",
+            "Content-Length: 3\r\n",
+            "Transfer-Encoding: chunked\r\n",
+            "\r\n",
+            "3\r\nabc\r\n",
+            "0\r\n\r\n",
+            "abc",
+            "X: y\r\n",
+            "\n",
+            "\r",
+            "#",
+        ]);
+        prop_oneof![
+            8 => known.prop_map(|it| it.as_bytes().to_vec()),
+            1 => prop::collection::vec(any::<u8>(), 0..4),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_stream_is_judged_alike_however_it_is_cut(
+            pieces in prop::collection::vec(piece(), 0..24),
+            cuts in prop::collection::vec(1..9usize, 1..40),
+        ) {
+            let stream = pieces.concat();
+            let whole = Wire::new(BOUNDS).feed(&stream);
+            let mut wire = Wire::new(BOUNDS);
+            let mut rest = stream.as_slice();
+            let mut cut = Ok(());
+            for length in cuts.iter().cycle() {
+                if rest.is_empty() || cut.is_err() {
+                    break;
+                }
+                let (now, later) = rest.split_at(rest.len().min(*length));
+                cut = wire.feed(now);
+                rest = later;
+            }
+            prop_assert_eq!(
+                whole.map_err(|it| it.why),
+                cut.map_err(|it| it.why)
+            );
+        }
+    }
 }
