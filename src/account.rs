@@ -1,1 +1,208 @@
-//! Users, groups, passwords, TOTP, set-up links.
+//! Users, groups, passwords, TOTP, invitations.
+//!
+//! Passwords are hashed with argon2id on a few threads of their own, behind a short queue: a
+//! flood of logins is answered [`PasswordCheck::Busy`] and stops nobody else. Whoever asks
+//! learns neither from the answer nor from its time whether a name exists; the caller makes
+//! every failed login last at least `LoginRules::floor`.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use crate::{
+    clock::Clock,
+    config::{Config, LoginRules},
+    name::UserId,
+    secret::{SealingKey, Secret},
+    store::{StoreError, StoreHandle, UserRecord},
+};
+
+mod attempts;
+mod hashing;
+pub mod password;
+mod setup;
+mod totp;
+pub mod upkeep;
+
+pub use password::WeakPassword;
+pub use setup::{SetupDone, SetupDraft, SetupRefused};
+pub use totp::NewTotp;
+
+use attempts::Admitted;
+use hashing::{Hashers, Verdict};
+
+/// What a password turned out to be.
+#[derive(Debug)]
+pub enum PasswordCheck {
+    /// The user's own.
+    Right(UserRecord),
+    /// Not the user's, or there is no such user, or they are disabled.
+    Wrong,
+    /// Too many wrong ones from there; this one was not looked at.
+    TooOften {
+        /// Try again after.
+        retry_after: Duration,
+    },
+    /// Too many people sign in at once; this one was not looked at.
+    Busy {
+        /// Try again after.
+        retry_after: Duration,
+    },
+}
+
+/// What a TOTP code turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TotpCheck {
+    /// The user's, and never used before.
+    Right,
+    /// Not the user's.
+    Wrong,
+    /// The user's, and used before: worth nothing.
+    Used,
+    /// Too many wrong ones; this one was not looked at.
+    TooOften {
+        /// Try again after.
+        retry_after: Duration,
+    },
+    /// The user has no TOTP.
+    NotEnrolled,
+}
+
+/// How long to tell people to wait while passwords queue up.
+const BUSY: Duration = Duration::from_secs(2);
+
+/// What the gateway asks about accounts.
+#[derive(Debug)]
+pub struct Accounts {
+    store: StoreHandle,
+    key: SealingKey,
+    clock: Clock,
+    rules: LoginRules,
+    issuer: String,
+    hashers: Hashers,
+}
+
+/// What an authenticator app shows as whose code this is: the root domain.
+pub fn issuer(config: &Config) -> String {
+    config
+        .root_domain
+        .as_ref()
+        .map_or_else(|| "Portcullis".to_owned(), ToString::to_string)
+}
+
+impl Accounts {
+    /// Starts the hashing threads. `issuer` is what authenticator apps show ([`issuer`]).
+    pub fn new(
+        store: StoreHandle,
+        key: SealingKey,
+        clock: Clock,
+        rules: LoginRules,
+        issuer: String,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            hashers: Hashers::start(&rules),
+            store,
+            key,
+            clock,
+            rules,
+            issuer,
+        })
+    }
+
+    /// The least time that a failed login is to take, from the request's arrival to its answer.
+    pub fn floor(&self) -> Duration {
+        self.rules.floor
+    }
+
+    /// Looks at a password that somebody at `from` typed for `name`, which may be nobody's.
+    ///
+    /// Failures count per name and address prefix (/24 or /48), whether the name exists or not.
+    /// Who comes with a device on which `known_device` has signed in before counts apart: no
+    /// stranger next door can lock them out.
+    pub async fn check_password(
+        &self,
+        name: &str,
+        password: &Secret,
+        from: IpAddr,
+        known_device: Option<&UserId>,
+    ) -> Result<PasswordCheck, StoreError> {
+        // The place in the queue comes first: what is not looked at is not counted.
+        let Some(slot) = self.hashers.reserve() else {
+            return Ok(PasswordCheck::Busy { retry_after: BUSY });
+        };
+        let now = self.clock.now();
+        let rules = self.rules.clone();
+        let typed = name.trim().to_owned();
+        let known = known_device.cloned();
+        let (user, key, admitted) = self
+            .store
+            .call(move |store| {
+                let user = upkeep::find(store, &typed)?;
+                let known = known.filter(|known| user.as_ref().is_some_and(|it| it.id == *known));
+                let key = known.map_or_else(
+                    || attempts::password_key(&typed, from),
+                    |user| attempts::device_key(&user),
+                );
+                let admitted = attempts::admit(store, &key, rules.max_failures, rules.lock, now)?;
+                Ok((user, key, admitted))
+            })
+            .await?;
+        if let Admitted::NotBefore(retry_after) = admitted {
+            return Ok(PasswordCheck::TooOften { retry_after });
+        }
+        let hash = user.as_ref().and_then(|it| it.password_hash.clone());
+        let verdict = slot.verify(password.clone(), hash.clone()).await?;
+        let Some(user) = user.filter(|it| !it.disabled && verdict != Verdict::Wrong) else {
+            return Ok(PasswordCheck::Wrong);
+        };
+        let id = user.id.clone();
+        self.store
+            .call(move |store| {
+                store.clear_failures(&key)?;
+                if let (Verdict::Outdated(new), Some(old)) = (verdict, hash) {
+                    store.rehash(&id, &old, &new)?;
+                }
+                Ok(())
+            })
+            .await?;
+        Ok(PasswordCheck::Right(user))
+    }
+
+    /// Looks at a code that the user typed, after their password. Right once, and never again.
+    /// Failures count per user, wherever they come from.
+    pub async fn check_totp(&self, user: &UserId, code: &str) -> Result<TotpCheck, StoreError> {
+        let now = self.clock.now();
+        let id = user.clone();
+        let code = Secret::new(code);
+        let key = self.key.clone();
+        let rules = self.rules.clone();
+        // One visit to the store's thread: nothing comes between the count and the code.
+        self.store
+            .call(move |store| {
+                let Some(user) = store.user(&id)? else {
+                    return Ok(TotpCheck::Wrong);
+                };
+                let Some(sealed) = user.totp_sealed.filter(|_| !user.disabled) else {
+                    return Ok(TotpCheck::NotEnrolled);
+                };
+                let attempts = attempts::totp_key(&id);
+                let most = attempts::second_factor_most(&rules);
+                if let Admitted::NotBefore(retry_after) =
+                    attempts::admit(store, &attempts, most, rules.lock, now)?
+                {
+                    return Ok(TotpCheck::TooOften { retry_after });
+                }
+                let secret = totp::open(&key, &id, &sealed)?;
+                let Some(step) = totp::step_of(&secret, code.reveal(), now) else {
+                    return Ok(TotpCheck::Wrong);
+                };
+                if !store.take_totp_step(&id, step)? {
+                    return Ok(TotpCheck::Used);
+                }
+                store.clear_failures(&attempts)?;
+                Ok(TotpCheck::Right)
+            })
+            .await
+    }
+}
+
+#[cfg(test)]
+mod tests;

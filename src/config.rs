@@ -1,10 +1,31 @@
 //! What the operator asked for, checked once. `config/raw.rs` is the file as written; what
 //! stands here is what the house runs on and cannot be wrong.
 
+pub mod check;
+mod cross;
+pub mod docs;
+mod fault;
+mod keys;
+mod load;
+mod nearest;
+mod pattern;
+mod raw;
+mod read;
+mod schema;
+mod section;
+mod value;
+pub mod watch;
+
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 
+pub use self::{
+    check::report,
+    fault::{Fault, Loaded},
+    load::{environment, load, parse},
+    schema::schema,
+};
 use crate::name::{GroupName, HostName, UserName};
 
 pub mod failpoint;

@@ -269,3 +269,32 @@ impl PathRoute {
         }
     }
 }
+
+/// A small request of our own to an upstream: the end of a polling connection. Its answer is
+/// not looked at.
+pub async fn post(
+    pool: &Rc<Pool>,
+    upstream: std::net::SocketAddr,
+    target: String,
+    body: bytes::Bytes,
+) -> Result<(), ForwardError> {
+    let mut request = Request::new(Body::full(body));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = PathAndQuery::try_from(target)
+        .map_err(|_| ForwardError::BodyBroken)?
+        .into();
+    let headers = request.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        http::HeaderValue::from_static("text/plain;charset=UTF-8"),
+    );
+    if let Ok(host) = http::HeaderValue::try_from(upstream.to_string()) {
+        headers.insert(header::HOST, host);
+    }
+    let patience = pool.patience().response;
+    let (_, conn) = tokio::time::timeout(patience, pool.exchange(upstream, request))
+        .await
+        .map_err(|_| ForwardError::ResponseTimeout)??;
+    drop(conn);
+    Ok(())
+}

@@ -6,7 +6,7 @@
 //! - [`Tokens::open`] loads (or makes) the keys; [`Tokens::reload`] after a `Change::Keys`.
 //! - [`Tokens::issue_session`] / [`Tokens::verify_session`]: HS256, `typ` =
 //!   `portcullis-session+jwt`. `verify_session` checks form, `typ`, `alg`, `kid`, signature,
-//!   issuer and that every claim is there and of its type; *not* the claims' values: that is
+//!   issuer, that `did` opens and that every claim is there and of its type; *not* the claims' values: that is
 //!   [`SessionClaims::check`], made every time, also for a remembered signature.
 //! - [`Tokens::assertion`]: `EdDSA`, `typ` = `portcullis-assertion+jwt`, at most 60 s.
 //! - [`Tokens::jwks`]: the assertion keys, RFC 7517.
@@ -221,6 +221,7 @@ pub struct Verified {
     claims: SessionClaims,
     kid: String,
     sid: Digest,
+    device: Digest,
 }
 
 impl Verified {
@@ -232,6 +233,24 @@ impl Verified {
     /// SHA-256 of its `sid`: what the session is found by.
     pub fn sid(&self) -> &Digest {
         &self.sid
+    }
+
+    /// SHA-256 of the device id that it is bound to.
+    pub fn device(&self) -> &Digest {
+        &self.device
+    }
+}
+
+#[cfg(test)]
+impl Verified {
+    /// As if these claims had been signed. For tests of the rooms below.
+    pub(crate) fn stand_in(claims: SessionClaims, device: Digest) -> Self {
+        Self {
+            sid: secret::digest(&claims.sid),
+            claims,
+            kid: "stand-in".to_owned(),
+            device,
+        }
     }
 }
 
@@ -348,7 +367,13 @@ impl Tokens {
             return Err(TokenError::Issuer);
         }
         let sid = secret::digest(&claims.sid);
-        Ok(Verified { claims, kid, sid })
+        let device = self.device(&claims).ok_or(TokenError::Malformed)?;
+        Ok(Verified {
+            claims,
+            kid,
+            sid,
+            device,
+        })
     }
 
     /// Whether the key that signed a remembered token still verifies.
@@ -357,7 +382,7 @@ impl Tokens {
     }
 
     /// SHA-256 of the device id that a token is bound to; `None` when its `did` is not ours.
-    pub fn device(&self, claims: &SessionClaims) -> Option<Digest> {
+    fn device(&self, claims: &SessionClaims) -> Option<Digest> {
         let plain = self
             .key
             .open_text(DEVICE_PURPOSE, claims.sid.as_bytes(), &claims.did)

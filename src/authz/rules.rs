@@ -90,8 +90,8 @@ fn covers(rule: &Rule, ask: &Ask) -> bool {
             Decided::Ambiguous => false,
         };
     let method = rule.methods.is_empty() || rule.methods.iter().any(|it| it == ask.method.as_str());
-    let network =
-        rule.networks.is_empty() || rule.networks.iter().any(|it| it.contains(&ask.client));
+    let client = ask.client.to_canonical();
+    let network = rule.networks.is_empty() || rule.networks.iter().any(|it| it.contains(&client));
     host && path && method && network
 }
 

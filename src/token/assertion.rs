@@ -85,6 +85,8 @@ pub struct AssertionKey {
     pub sid: Digest,
     /// Grows with every change of the session's profile, level or factors.
     pub revision: u32,
+    /// The token's generation: an older token keeps its own factors.
+    pub generation: u32,
     /// The host.
     pub host: HostName,
     /// The tenant.

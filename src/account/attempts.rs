@@ -1,0 +1,125 @@
+//! How often somebody may be wrong: first slower, then not at all for a while.
+
+use std::{net::IpAddr, time::Duration};
+
+use crate::{
+    clock::Timestamp,
+    config::LoginRules,
+    name::UserId,
+    secret,
+    store::{Store, StoreError},
+};
+
+/// Whether a guess is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admitted {
+    /// Yes, and it already counts as a failure: whoever was right clears the count.
+    Yes,
+    /// Not until then.
+    NotBefore(Duration),
+}
+
+/// Counts a guess under `key` before it is looked at, so that a thousand at once are no more
+/// than one after another. `most` may fail within `lock` of each other; then there is no other
+/// for `lock`. From half of `most` on each has to wait: 1 s, 2 s, 4 s and so on, up to 30 s.
+pub(super) fn admit(
+    store: &mut dyn Store,
+    key: &str,
+    most: u32,
+    lock: Duration,
+    now: Timestamp,
+) -> Result<Admitted, StoreError> {
+    let window = i64::try_from(lock.as_secs()).unwrap_or(i64::MAX);
+    let (count, ends) = store.failures(key, now, window)?;
+    let wait = if count >= most {
+        now.until(ends)
+    } else {
+        now.until(ends.minus(lock).plus(pause(count, most)))
+    };
+    if !wait.is_zero() {
+        return Ok(Admitted::NotBefore(whole_seconds(wait)));
+    }
+    let count = store.count_failure(key, now, window)?;
+    if count > most {
+        // Another process was faster.
+        return Ok(Admitted::NotBefore(lock));
+    }
+    Ok(Admitted::Yes)
+}
+
+/// The wait after the `count`th failure of `most`.
+fn pause(count: u32, most: u32) -> Duration {
+    let half = most / 2;
+    if count == 0 || count < half {
+        return Duration::ZERO;
+    }
+    Duration::from_secs(1u64.checked_shl(count - half).unwrap_or(30).min(30))
+}
+
+/// Rounded up: `Retry-After` has no fractions.
+fn whole_seconds(wait: Duration) -> Duration {
+    Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
+}
+
+/// Wrong passwords for a name, which may be anything, from a neighbourhood.
+pub(super) fn password_key(typed: &str, from: IpAddr) -> String {
+    let name = secret::digest(&typed.to_ascii_lowercase());
+    let name: String = name.iter().take(16).map(|it| format!("{it:02x}")).collect();
+    format!("password:{name}:{}", prefix(from))
+}
+
+/// Wrong passwords from a device on which the user has signed in before.
+pub(super) fn device_key(user: &UserId) -> String {
+    format!("device:{user}")
+}
+
+/// Wrong codes of a user.
+pub(super) fn totp_key(user: &UserId) -> String {
+    format!("totp:{user}")
+}
+
+/// A code has six digits: half as many guesses as for a password.
+pub(super) fn second_factor_most(rules: &LoginRules) -> u32 {
+    (rules.max_failures / 2).max(3)
+}
+
+/// The neighbourhood of an address: /24 or /48.
+fn prefix(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(it) => {
+            let [a, b, c, _] = it.octets();
+            format!("{a}.{b}.{c}.0/24")
+        }
+        IpAddr::V6(it) => {
+            let [a, b, c, ..] = it.segments();
+            format!("{a:x}:{b:x}:{c:x}::/48")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn h5_failures_count_by_the_address_given_and_its_neighbours() {
+        let key = |text: &str| password_key("Alice", text.parse().unwrap());
+        assert_eq!(key("192.0.2.1"), key("192.0.2.254"));
+        assert_eq!(key("192.0.2.1"), key("::ffff:192.0.2.9"));
+        assert_ne!(key("192.0.2.1"), key("192.0.3.1"));
+        assert_eq!(key("2001:db8:1:2::3"), key("2001:db8:1:ffff::"));
+        assert_ne!(key("2001:db8:1::1"), key("2001:db8:2::1"));
+        assert_eq!(
+            key("192.0.2.1"),
+            password_key("aLICE", "192.0.2.1".parse().unwrap())
+        );
+    }
+
+    #[test]
+    fn answers_slow_down_from_half_of_what_may_fail() {
+        let pauses: Vec<u64> = (0..10).map(|it| pause(it, 10).as_secs()).collect();
+        assert_eq!(pauses, [0, 0, 0, 0, 0, 1, 2, 4, 8, 16]);
+        assert_eq!(pause(900, 1000).as_secs(), 30);
+        assert_eq!(pause(0, 1).as_secs(), 0);
+    }
+}

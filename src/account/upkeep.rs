@@ -1,0 +1,203 @@
+//! What an operator does to accounts, for the command line: on a store that the caller holds.
+
+use std::net::SocketAddr;
+
+use super::{hashing, password, password::WeakPassword, totp, totp::NewTotp};
+use crate::{
+    clock::Timestamp,
+    config::{Config, LoginRules},
+    name::{GroupName, UserId, UserName},
+    random,
+    secret::{self, SealingKey, Secret},
+    store::{LinkRecord, Store, StoreError, UserChange, UserRecord},
+};
+
+/// Longest e-mail address or full name, in bytes.
+const LONGEST: usize = 256;
+
+/// Why text is no e-mail address or full name: both end up in headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("e-mail and full name have at most {LONGEST} bytes and no control characters")]
+pub struct NotPlain;
+
+/// What is known of a person, apart from how they sign in.
+#[derive(Debug, Clone, Default)]
+pub struct Particulars {
+    /// E-mail; may be empty.
+    pub email: String,
+    /// The name in full; may be empty.
+    pub display_name: String,
+    /// Groups.
+    pub groups: Vec<GroupName>,
+}
+
+impl Particulars {
+    /// Refuses what could not go into a header.
+    pub fn check(&self) -> Result<(), NotPlain> {
+        let plain = |it: &str| it.len() <= LONGEST && !it.chars().any(char::is_control);
+        if plain(&self.email) && plain(&self.display_name) {
+            Ok(())
+        } else {
+            Err(NotPlain)
+        }
+    }
+}
+
+/// The user of that name as somebody typed it; no name, no user.
+pub fn find(store: &mut dyn Store, typed: &str) -> Result<Option<UserRecord>, StoreError> {
+    match UserName::parse(typed) {
+        Ok(name) => store.user_by_name(&name),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Adds a user who cannot sign in yet. [`StoreError::Conflict`]: the name is taken.
+pub fn add(
+    store: &mut dyn Store,
+    name: &UserName,
+    particulars: Particulars,
+    now: Timestamp,
+) -> Result<UserRecord, StoreError> {
+    add_with(store, name, particulars, None, now)
+}
+
+/// Adds a user with a password. A weak one adds nobody.
+pub fn add_with_password(
+    store: &mut dyn Store,
+    rules: &LoginRules,
+    name: &UserName,
+    particulars: Particulars,
+    password: &Secret,
+    now: Timestamp,
+) -> Result<Result<UserRecord, WeakPassword>, StoreError> {
+    if let Err(weak) = password::judge(password, name, rules.password_min) {
+        return Ok(Err(weak));
+    }
+    let hash = hashing::hash_here(rules, password)?;
+    add_with(store, name, particulars, Some(hash), now).map(Ok)
+}
+
+fn add_with(
+    store: &mut dyn Store,
+    name: &UserName,
+    particulars: Particulars,
+    password_hash: Option<String>,
+    now: Timestamp,
+) -> Result<UserRecord, StoreError> {
+    let user = UserRecord {
+        id: UserId::fresh(),
+        name: name.clone(),
+        email: particulars.email,
+        display_name: particulars.display_name,
+        groups: particulars.groups,
+        disabled: false,
+        password_hash,
+        totp_sealed: None,
+        totp_last_step: 0,
+        created: now,
+    };
+    store.add_user(&user)?;
+    Ok(user)
+}
+
+/// A one-time link's secret, to put behind `https://<portal>/setup/`. Earlier ones of the user
+/// stop to work. `enrol_totp`: the person enrols TOTP on the way, in place of any they had.
+pub fn invite(
+    store: &mut dyn Store,
+    rules: &LoginRules,
+    user: &UserId,
+    enrol_totp: bool,
+    now: Timestamp,
+) -> Result<Secret, StoreError> {
+    let link = Secret::new(random::ticket());
+    let record = LinkRecord {
+        user: user.clone(),
+        expires: now.plus(rules.invite),
+        enrol_totp,
+    };
+    store.put_link(&secret::digest(link.reveal()), &record)?;
+    Ok(link)
+}
+
+/// `https://<portal>[:port]`, before `/setup/<link>`. `None`: there is no portal.
+pub fn portal_origin(config: &Config) -> Option<String> {
+    let host = config.portal.host.as_ref()?;
+    let port = config.listen.https.first().map(SocketAddr::port);
+    Some(match port {
+        None | Some(443) => format!("https://{host}"),
+        Some(port) => format!("https://{host}:{port}"),
+    })
+}
+
+/// Changes e-mail, full name, groups. Whose groups change is signed out: what they had open
+/// was decided on the old ones. How many sessions ended.
+pub fn set(
+    store: &mut dyn Store,
+    user: &UserRecord,
+    particulars: Particulars,
+    now: Timestamp,
+) -> Result<usize, StoreError> {
+    let moved = particulars.groups != user.groups;
+    let change = UserChange::Profile {
+        email: particulars.email,
+        display_name: particulars.display_name,
+        groups: particulars.groups,
+    };
+    if moved {
+        return store.change_credentials(&user.id, &[change], "credentials", now);
+    }
+    store.change_user(&user.id, &change)?;
+    Ok(0)
+}
+
+/// Sets a password, ends every session. How many.
+pub fn set_password(
+    store: &mut dyn Store,
+    rules: &LoginRules,
+    user: &UserRecord,
+    password: &Secret,
+    now: Timestamp,
+) -> Result<Result<usize, WeakPassword>, StoreError> {
+    if let Err(weak) = password::judge(password, &user.name, rules.password_min) {
+        return Ok(Err(weak));
+    }
+    let hash = hashing::hash_here(rules, password)?;
+    let change = UserChange::Password(Some(hash));
+    store
+        .change_credentials(&user.id, &[change], "credentials", now)
+        .map(Ok)
+}
+
+/// Bars a user, ends every session. How many.
+pub fn disable(store: &mut dyn Store, user: &UserId, now: Timestamp) -> Result<usize, StoreError> {
+    store.change_credentials(user, &[UserChange::Disabled(true)], "disabled", now)
+}
+
+/// Lets a user in again.
+pub fn enable(store: &mut dyn Store, user: &UserId) -> Result<(), StoreError> {
+    store.change_user(user, &UserChange::Disabled(false))
+}
+
+/// Gives a user a new TOTP secret, in place of any they had; ends every session.
+pub fn enrol_totp(
+    store: &mut dyn Store,
+    key: &SealingKey,
+    issuer: &str,
+    user: &UserRecord,
+    now: Timestamp,
+) -> Result<NewTotp, StoreError> {
+    let new = totp::fresh(issuer, &user.name);
+    let sealed = totp::seal(key, &user.id, &new.secret);
+    let change = UserChange::Totp(Some(sealed), 0);
+    store.change_credentials(&user.id, &[change], "credentials", now)?;
+    Ok(new)
+}
+
+/// Takes every second factor away, ends every session. How many.
+pub fn reset_factors(
+    store: &mut dyn Store,
+    user: &UserId,
+    now: Timestamp,
+) -> Result<usize, StoreError> {
+    store.change_credentials(user, &[UserChange::Totp(None, 0)], "credentials", now)
+}

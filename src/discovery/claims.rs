@@ -1,0 +1,398 @@
+//! Whose host is whose. A name that was once served stays its owner's until it is released;
+//! who asks for another's is refused.
+
+use std::collections::HashMap;
+
+use crate::{
+    clock::Timestamp,
+    config::{Claims, Config, HostPattern},
+    name::HostName,
+    route::{Asked, Claimed, Discovered, RefusedRoute},
+    store::{CLAIM_REST, ClaimRecord, Store, StoreError},
+};
+
+use super::{read::printable, rules::DockerRules};
+
+/// The owner of what the file names.
+pub const FILE: &str = "file";
+
+/// What came of asking the store.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    /// Who may have what they want, the oldest first.
+    pub granted: Vec<Discovered>,
+    /// Who may not, and what they wanted.
+    pub refused: Vec<(Discovered, RefusedRoute)>,
+    /// Whose the granted hosts are.
+    pub claims: Claimed,
+    /// What an operator should know.
+    pub warnings: Vec<String>,
+}
+
+/// Whether what nobody owns yet is claimed, or only would be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claiming {
+    /// In the store, for good.
+    Claim,
+    /// Only looked at: for listings of another process.
+    Look,
+}
+
+/// The hosts that the file gives upstreams to, in the words of claims.
+pub fn file_hosts(config: &Config) -> Vec<Asked> {
+    let tenants = config.tenants.iter().filter(|it| !it.upstreams.is_empty());
+    tenants
+        .flat_map(|tenant| &tenant.hosts)
+        .filter_map(|host| match host {
+            HostPattern::Any => None,
+            HostPattern::Exact(host) => Some(Asked::Exact(host.clone())),
+            HostPattern::Under(below) => Some(Asked::Leading(below.clone())),
+        })
+        .collect()
+}
+
+/// Judges who gets what: the file first, then the containers, the oldest first.
+pub fn judge(
+    store: &mut dyn Store,
+    file: &[Asked],
+    found: Vec<Discovered>,
+    rules: &DockerRules,
+    claiming: Claiming,
+    now: Timestamp,
+) -> Result<Verdict, StoreError> {
+    let records = store.claims()?;
+    let mut judge = Judge {
+        store,
+        rules,
+        claiming,
+        now,
+        patterns: records.iter().filter_map(pattern_of).collect(),
+        records: records
+            .into_iter()
+            .map(|it| (it.host.clone(), it))
+            .collect(),
+        verdict: Verdict::default(),
+    };
+    for host in file {
+        judge.give_to_file(host)?;
+    }
+    for want in oldest_first(found) {
+        judge.consider(want)?;
+    }
+    Ok(judge.verdict)
+}
+
+/// In the order in which they are judged.
+pub fn oldest_first(mut found: Vec<Discovered>) -> Vec<Discovered> {
+    found.sort_by(|a, b| (a.created, &a.container).cmp(&(b.created, &b.container)));
+    found
+}
+
+/// A claim on more than one name.
+fn pattern_of(record: &ClaimRecord) -> Option<(Asked, String)> {
+    let is_pattern = record.host.contains(['*', '~']) && record.released.is_none();
+    let asked = Asked::parse(&record.host).ok().filter(|_| is_pattern)?;
+    Some((asked, record.owner.clone()))
+}
+
+struct Judge<'a> {
+    store: &'a mut dyn Store,
+    rules: &'a DockerRules,
+    claiming: Claiming,
+    now: Timestamp,
+    records: HashMap<String, ClaimRecord>,
+    /// Those of them that are for more than one name, and their owners.
+    patterns: Vec<(Asked, String)>,
+    verdict: Verdict,
+}
+
+/// Why a host is not given.
+type No = String;
+
+impl Judge<'_> {
+    /// The operator's own word: another owner's claim ends.
+    fn give_to_file(&mut self, host: &Asked) -> Result<(), StoreError> {
+        let text = host.to_string();
+        if let Some(held) = self.records.get(&text).filter(|it| it.owner != FILE) {
+            let warning = format!("{text} was {}'s, and is now the file's", held.owner);
+            self.verdict.warnings.push(warning);
+            if self.claiming == Claiming::Claim {
+                self.store.release_claim(&text, Timestamp(0))?;
+            }
+        }
+        self.claim(host, FILE).map(|_| ())
+    }
+
+    fn consider(&mut self, want: Discovered) -> Result<(), StoreError> {
+        match self.admit(&want)? {
+            Ok(()) => self.verdict.granted.push(want),
+            Err(reason) => {
+                let no = RefusedRoute {
+                    container: printable(&want.container),
+                    asked: printable(&want.host.to_string()),
+                    reason,
+                };
+                self.verdict.refused.push((want, no));
+            }
+        }
+        Ok(())
+    }
+
+    fn admit(&mut self, want: &Discovered) -> Result<Result<(), No>, StoreError> {
+        if let Asked::Exact(host) = &want.host
+            && self.rules.reserved.contains(host)
+        {
+            return Ok(Err("a host of the gateway's own".to_owned()));
+        }
+        let text = want.host.to_string();
+        if self
+            .verdict
+            .claims
+            .0
+            .get(&text)
+            .is_some_and(|it| it.owner == FILE)
+        {
+            return Ok(Err("the file gives it to somebody else".to_owned()));
+        }
+        if self.rules.claims == Claims::Off {
+            return self.share(want, &text).map(Ok);
+        }
+        if let Some(root) = &self.rules.root
+            && covers(&want.host, root)
+        {
+            let why = format!("it covers names directly under {root}; only the file may");
+            return Ok(Err(why));
+        }
+        match self.records.get(&text) {
+            Some(held) if held.owner == want.owner => (),
+            Some(held) => {
+                if let Some(no) = self.held_by_another(held, &want.host) {
+                    return Ok(Err(no));
+                }
+                if self.claiming == Claiming::Claim {
+                    // It has rested, or need not: the store is told so in its own words.
+                    self.store.release_claim(&text, Timestamp(0))?;
+                }
+            }
+            None => {
+                if let Some(no) = self.overlap(want) {
+                    return Ok(Err(no));
+                }
+            }
+        }
+        let record = self.claim(&want.host, &want.owner)?;
+        if record.owner != want.owner {
+            // Another process was faster.
+            return Ok(Err(belongs_to(&record)));
+        }
+        Ok(Ok(()))
+    }
+
+    /// nginx-proxy's way: everybody who asks, with a word about it.
+    fn share(&mut self, want: &Discovered, text: &str) -> Result<(), StoreError> {
+        let mut others = self.verdict.granted.iter();
+        if let Some(other) = others.find(|it| it.owner != want.owner && it.host.to_string() == text)
+        {
+            let warning = format!(
+                "{text} is asked for by {} and by {}, and docker.claims is off: both get it",
+                other.owner, want.owner
+            );
+            if !self.verdict.warnings.contains(&warning) {
+                self.verdict.warnings.push(warning);
+            }
+        }
+        if !self.verdict.claims.0.contains_key(text) {
+            let held = self.records.get(text);
+            if held.is_some_and(|it| it.released.is_some()) && self.claiming == Claiming::Claim {
+                self.store.release_claim(text, Timestamp(0))?;
+            }
+            self.claim(&want.host, &want.owner)?;
+        }
+        Ok(())
+    }
+
+    fn held_by_another(&self, held: &ClaimRecord, host: &Asked) -> Option<No> {
+        let Some(released) = held.released else {
+            return Some(belongs_to(held));
+        };
+        let free = released.plus(CLAIM_REST);
+        let rests = free > self.now && self.rules.root.as_ref().is_some_and(|it| is_in(host, it));
+        let until = jiff::Timestamp::from_millisecond(free.0).unwrap_or_default();
+        rests.then(|| {
+            format!(
+                "it was {}'s and rests until {}; `portcullis claim release` it without rest to have it sooner",
+                held.owner,
+                until.strftime("%F")
+            )
+        })
+    }
+
+    /// Whether a name is in reach of a claim of another's, or the other way round. The file's
+    /// own patterns leave room for exact names.
+    fn overlap(&self, want: &Discovered) -> Option<No> {
+        if let Asked::Exact(host) = &want.host {
+            let (pattern, owner) = self.patterns.iter().find(|(pattern, owner)| {
+                *owner != want.owner && owner != FILE && matches(pattern, host)
+            })?;
+            return Some(format!("{pattern} covers it, and belongs to {owner}"));
+        }
+        let other = self.records.values().find(|held| {
+            held.owner != want.owner
+                && held.released.is_none()
+                && Asked::parse(&held.host).is_ok_and(|it| may_meet(&want.host, &it))
+        })?;
+        Some(format!(
+            "it may cover {}, which belongs to {}",
+            other.host, other.owner
+        ))
+    }
+
+    fn claim(&mut self, host: &Asked, owner: &str) -> Result<ClaimRecord, StoreError> {
+        let text = host.to_string();
+        let live = self
+            .records
+            .get(&text)
+            .filter(|it| it.released.is_none() && (it.owner == owner || self.is_shared()));
+        let record = match (live, self.claiming) {
+            (Some(live), _) => live.clone(),
+            (None, Claiming::Claim) => self.store.claim(&text, owner, self.now)?,
+            (None, Claiming::Look) => ClaimRecord {
+                host: text.clone(),
+                tenant: crate::name::TenantId::from("unclaimed"),
+                owner: owner.to_owned(),
+                since: self.now,
+                changed_hands: false,
+                released: None,
+            },
+        };
+        self.patterns.extend(pattern_of(&record));
+        self.records.insert(text.clone(), record.clone());
+        self.verdict.claims.0.insert(text, record.clone());
+        Ok(record)
+    }
+
+    fn is_shared(&self) -> bool {
+        self.rules.claims == Claims::Off
+    }
+}
+
+fn belongs_to(held: &ClaimRecord) -> No {
+    format!(
+        "it belongs to {}; `portcullis claim release {}` frees it",
+        held.owner,
+        printable(&held.host)
+    )
+}
+
+fn is_in(host: &Asked, root: &HostName) -> bool {
+    match host {
+        Asked::Exact(host) => host == root || host.is_under(root),
+        Asked::Leading(below) => below == root || below.is_under(root),
+        Asked::Trailing(_) | Asked::Regex(..) => true,
+    }
+}
+
+fn matches(pattern: &Asked, host: &HostName) -> bool {
+    match pattern {
+        Asked::Exact(it) => it == host,
+        Asked::Leading(below) => host.is_under(below),
+        Asked::Trailing(above) => host
+            .as_str()
+            .strip_prefix(above.as_str())
+            .is_some_and(|it| it.starts_with('.')),
+        Asked::Regex(_, regex) => regex.is_match(host.as_str()),
+    }
+}
+
+/// Whether names directly under `root` may be among those that are asked for. Under a guarded
+/// root those are everybody's to ask for, one by one.
+fn covers(asked: &Asked, root: &HostName) -> bool {
+    if matches!(asked, Asked::Exact(_)) {
+        return false;
+    }
+    let Some(ending) = ending(asked) else {
+        return true;
+    };
+    let root = format!(".{root}");
+    root.ends_with(&ending)
+        || ending
+            .strip_suffix(&root)
+            .is_some_and(|label| !label.contains('.'))
+}
+
+/// Whether some name may be meant by both.
+fn may_meet(one: &Asked, other: &Asked) -> bool {
+    match (one, other) {
+        (Asked::Exact(host), pattern) | (pattern, Asked::Exact(host)) => matches(pattern, host),
+        (Asked::Trailing(a), Asked::Trailing(b)) => {
+            let (a, b) = (format!("{a}."), format!("{b}."));
+            a.starts_with(&b) || b.starts_with(&a)
+        }
+        _ => match (ending(one), ending(other)) {
+            (Some(a), Some(b)) => a.ends_with(&b) || b.ends_with(&a),
+            (None, _) | (_, None) => true,
+        },
+    }
+}
+
+/// What every name that is meant ends with, where that can be told: `.example.com`.
+fn ending(asked: &Asked) -> Option<String> {
+    match asked {
+        Asked::Exact(host) => Some(host.to_string()),
+        Asked::Leading(below) => Some(format!(".{below}")),
+        Asked::Trailing(_) => None,
+        Asked::Regex(text, _) => regex_ending(text),
+    }
+}
+
+/// The literal end of a regex that is anchored with `$`: `\.example\.com$`. `None` where there
+/// is no telling: alternatives, flags, anything that is not plainly a literal.
+fn regex_ending(text: &str) -> Option<String> {
+    let body = text.strip_prefix('~')?.strip_suffix('$')?;
+    if body.contains("(?") || has_open_alternative(body) {
+        return None;
+    }
+    let mut literal = Vec::new();
+    let mut left = body.as_bytes();
+    while let Some((&last, before)) = left.split_last() {
+        let escapes = before.iter().rev().take_while(|it| **it == b'\\').count();
+        let is_escaped = escapes % 2 == 1;
+        let is_word = last.is_ascii_lowercase() || last.is_ascii_digit() || last == b'-';
+        match (is_escaped, last) {
+            (true, b'.' | b'-') => left = before.split_last().map_or(before, |(_, it)| it),
+            (false, _) if is_word => left = before,
+            (true, _) => {
+                // `\x2e`, `\pl`: what stands after it may be a part of it, up to the next dot.
+                let dot = literal.iter().rposition(|it| *it == b'.')?;
+                literal.truncate(dot + 1);
+                break;
+            }
+            (false, _) => break,
+        }
+        literal.push(last);
+    }
+    literal.reverse();
+    let literal = String::from_utf8(literal).ok()?;
+    // Short of a whole label there is nothing to compare.
+    literal.contains('.').then_some(literal)
+}
+
+/// Whether a `|` may stand outside every parenthesis. (In a class it is counted too: better
+/// one regex too few.)
+fn has_open_alternative(body: &str) -> bool {
+    let mut depth = 0_i32;
+    let mut is_escaped = false;
+    for b in body.bytes() {
+        match b {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = true,
+            // A parenthesis in a class is a literal; counting it could hide an alternative.
+            b'[' | b']' => return body.contains('|'),
+            b'(' => depth += 1,
+            b')' => depth -= 1,
+            b'|' if depth <= 0 => return true,
+            _ => (),
+        }
+    }
+    false
+}

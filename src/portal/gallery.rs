@@ -1,0 +1,297 @@
+//! Every page once, with sample content: what the screenshots and the checks of contrast and
+//! overflow are taken of.
+
+use std::time::Duration;
+
+use super::{qr, view};
+use crate::{
+    authn::NotSignedIn,
+    config::Policy,
+    intake::Malformed,
+    reply::{
+        Asker, Refusal,
+        page::{refusal_html, render},
+    },
+};
+
+/// Name and HTML of every page that there is.
+pub fn gallery() -> Vec<(&'static str, String)> {
+    let mut pages = forms();
+    pages.extend(account());
+    pages.extend(refusals());
+    pages
+}
+
+fn forms() -> Vec<(&'static str, String)> {
+    let uri =
+        "otpauth://totp/Portcullis:alice?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=Portcullis";
+    let totp = |errors| view::SetupTotp {
+        action: "/setup/x".to_owned(),
+        qr: qr::svg(uri),
+        uri,
+        groups: qr::groups("JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"),
+        draft: "sealed",
+        errors_title: "That did not work",
+        errors,
+    };
+    vec![
+        (
+            "login",
+            render(&view::Login {
+                action: "/login".to_owned(),
+                host: Some("press-line-4.workshop.example.com"),
+                ..Default::default()
+            }),
+        ),
+        (
+            "login-wrong",
+            render(&view::Login {
+                action: "/login".to_owned(),
+                host: Some("r1.example.com"),
+                username: "alice",
+                wrong: true,
+                errors_title: "That did not work",
+                errors: vec![view::FieldError::new(
+                    "username",
+                    "The user name or the password is wrong.",
+                )],
+                ..Default::default()
+            }),
+        ),
+        (
+            "code",
+            render(&view::Code {
+                action: "/login/code".to_owned(),
+                restart: "/login".to_owned(),
+                username: "alice",
+                ..Default::default()
+            }),
+        ),
+        (
+            "code-wrong",
+            render(&view::Code {
+                action: "/login/code".to_owned(),
+                restart: "/login".to_owned(),
+                username: "alice",
+                errors_title: "That did not work",
+                errors: vec![view::FieldError::new(
+                    "code",
+                    "That code is wrong or was used before. Wait for the next one.",
+                )],
+            }),
+        ),
+        (
+            "onward",
+            render(&view::Onward {
+                href: "#stay",
+                host: "r1.example.com",
+            })
+            .replace("http-equiv=\"refresh\"", "name=\"refresh\""),
+        ),
+        (
+            "continue",
+            render(&view::Continue {
+                action: "/login/continue".to_owned(),
+                host: "r1.example.com",
+                username: "alice",
+            }),
+        ),
+        (
+            "setup-password",
+            render(&view::SetupPassword {
+                action: "/setup/x".to_owned(),
+                username: "alice",
+                password_min: 10,
+                two_steps: true,
+                ..Default::default()
+            }),
+        ),
+        (
+            "setup-password-wrong",
+            render(&view::SetupPassword {
+                action: "/setup/x".to_owned(),
+                username: "alice",
+                password_min: 10,
+                two_steps: true,
+                errors_title: "Please put this right",
+                errors: vec![
+                    view::FieldError::new(
+                        "password",
+                        "This password is too short: use 10 characters or more.",
+                    ),
+                    view::FieldError::new("again", "The two passwords are not the same."),
+                ],
+            }),
+        ),
+        ("setup-totp", render(&totp(Vec::new()))),
+        (
+            "setup-totp-wrong",
+            render(&totp(vec![view::FieldError::new(
+                "code",
+                "That code does not fit. Check the clock of your phone and type the next one.",
+            )])),
+        ),
+        (
+            "setup-done",
+            render(&view::SetupDone {
+                username: "alice",
+                two_steps: true,
+            }),
+        ),
+    ]
+}
+
+fn account() -> Vec<(&'static str, String)> {
+    let line = |agent: &str, address: &str, this| view::SessionLine {
+        handle: "00".to_owned(),
+        agent: agent.to_owned(),
+        address: address.to_owned(),
+        since: "24 Nov 2026, 07:58 UTC".to_owned(),
+        last_used: "2 minutes ago".to_owned(),
+        hosts: "r1.example.com, press-line-4.workshop.example.com".to_owned(),
+        this,
+    };
+    vec![
+        (
+            "account",
+            render(&view::Account {
+                greeting: "Hello, Alice Example".to_owned(),
+                notice: Some("That session is over, and everything that it had open is closed."),
+                username: "alice",
+                email: "alice@example.com",
+                groups: "operators, night-shift".to_owned(),
+                factors: "password, authenticator app".to_owned(),
+                until: "24 Nov 2026, 19:58 UTC".to_owned(),
+                sessions: vec![
+                    line("Chromium on Linux", "192.0.2.17", true),
+                    line("Safari on iPhone", "2001:db8:85a3::8a2e:370:7334", false),
+                    line("Firefox on Windows", "198.51.100.4", false),
+                ],
+            }),
+        ),
+        ("logout", render(&view::Logout { username: "alice" })),
+        ("logged-out", render(&super::account::signed_out())),
+        ("clear-cookies", render(&super::account::clear_cookies())),
+        ("cleared", render(&super::account::cookies_cleared())),
+    ]
+}
+
+fn refusals() -> Vec<(&'static str, String)> {
+    let secs = Duration::from_secs;
+    let url = || Some("https://auth.example.com/login".to_owned());
+    let again = || "https://r1.example.com/".to_owned();
+    let all: [(&str, Refusal); 17] = [
+        ("400", Malformed::Ambiguous.into()),
+        (
+            "401",
+            Refusal::NotSignedIn {
+                why: NotSignedIn::Missing,
+                login_url: url(),
+            },
+        ),
+        (
+            "401-level",
+            Refusal::NotEnough {
+                policy: Policy::TwoFactor,
+                login_url: url(),
+            },
+        ),
+        ("403", Refusal::Forbidden),
+        ("403-cross-site", Refusal::CrossSite),
+        ("404", Refusal::NotFound),
+        ("404-link", Refusal::LinkGone),
+        ("405", Refusal::Method { allow: "POST" }),
+        ("413", Malformed::BodyTooLarge.into()),
+        ("421", Malformed::Misdirected.into()),
+        (
+            "429",
+            Refusal::TooOften {
+                retry_after: secs(840),
+            },
+        ),
+        ("431", Malformed::TooLarge.into()),
+        ("502", Refusal::Unreachable),
+        ("503-stopped", Refusal::Stopped),
+        (
+            "503-starting",
+            Refusal::Starting {
+                retry_after: secs(2),
+            },
+        ),
+        (
+            "503-store",
+            Refusal::StoreAway {
+                retry_after: secs(5),
+            },
+        ),
+        ("cookie-trouble", Refusal::CookieTrouble { again: again() }),
+    ];
+    let lost = ("sign-in-lost", Refusal::SignInLost { again: again() });
+    let mut asker = Asker::from_head(&http::Method::GET, &http::HeaderMap::new())
+        .with_portal("https://auth.example.com");
+    asker.id = "Zt0mYhJb3m0w5o3Q1n2P7A".to_owned();
+    all.into_iter()
+        .chain([lost])
+        .map(|(name, refusal)| (name, refusal_html(&refusal, &asker)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where `tests/live/screens.mjs` finds them; set, the gallery is written there too.
+    const FOLDER: &str = "tests/live/out/gallery";
+
+    #[test]
+    fn every_page_is_one_document_with_one_heading_and_no_script_or_inline_style() {
+        let pages = gallery();
+        assert!(pages.len() > 30);
+        for (name, html) in &pages {
+            assert!(html.starts_with("<!doctype html>"), "{name}");
+            assert!(html.contains("<html lang=\"en\">"), "{name}");
+            assert_eq!(html.matches("<h1>").count(), 1, "{name}");
+            for never in ["<script", " style=", "<style", " onclick", "javascript:"] {
+                assert!(!html.contains(never), "{name} has {never}");
+            }
+            for (at, _) in html.match_indices("src=\"") {
+                panic!("{name} loads something: {}", &html[at..at + 40]);
+            }
+        }
+        std::fs::create_dir_all(FOLDER).unwrap();
+        for (name, html) in &pages {
+            std::fs::write(format!("{FOLDER}/{name}.html"), html).unwrap();
+        }
+    }
+
+    #[test]
+    fn every_field_has_a_label_and_browsers_can_fill_it_in() {
+        for (name, html) in gallery() {
+            for (at, _) in html.match_indices("<input ") {
+                let tag = html[at..].split('>').next().unwrap();
+                if tag.contains("type=\"hidden\"") {
+                    continue;
+                }
+                let id = tag.split(" id=\"").nth(1).unwrap();
+                let id = id.split('"').next().unwrap();
+                assert!(
+                    html.contains(&format!("<label for=\"{id}\"")),
+                    "{name} {id}"
+                );
+                assert!(tag.contains("autocomplete=\""), "{name} {id}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_is_announced_and_tied_to_its_field() {
+        for (name, html) in gallery() {
+            if name.ends_with("-wrong") {
+                assert!(html.contains("role=\"alert\""), "{name}");
+                assert!(html.contains("aria-invalid=\"true\""), "{name}");
+                assert!(html.contains("aria-describedby="), "{name}");
+                assert!(html.contains("<title>Error: "), "{name}");
+            }
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! The portal's pages as values; `web/templates` is how they look.
+
+use askama::Template;
+
+/// Something to put right in a form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldError {
+    /// The field's id; empty: the form as a whole.
+    pub field: &'static str,
+    /// What to put right.
+    pub text: String,
+}
+
+impl FieldError {
+    /// About one field.
+    pub fn new(field: &'static str, text: impl Into<String>) -> Self {
+        Self {
+            field,
+            text: text.into(),
+        }
+    }
+}
+
+/// User name and password.
+#[derive(Debug, Default, Template)]
+#[template(path = "login.html")]
+pub struct Login<'a> {
+    /// Where the form goes.
+    pub action: String,
+    /// Where one wants to go on to.
+    pub host: Option<&'a str>,
+    /// Why one is asked, if it is not plain.
+    pub notice: Option<&'a str>,
+    /// As typed before.
+    pub username: &'a str,
+    /// Whether name or password were wrong (it is never told which).
+    pub wrong: bool,
+    /// Above the errors.
+    pub errors_title: &'static str,
+    /// What to put right.
+    pub errors: Vec<FieldError>,
+}
+
+/// The second step.
+#[derive(Debug, Default, Template)]
+#[template(path = "code.html")]
+pub struct Code<'a> {
+    /// Where the form goes.
+    pub action: String,
+    /// Where to begin again.
+    pub restart: String,
+    /// Whose code.
+    pub username: &'a str,
+    /// Above the errors.
+    pub errors_title: &'static str,
+    /// What to put right.
+    pub errors: Vec<FieldError>,
+}
+
+/// On the way from a form to a tenant: browsers do not let a form's answer redirect there.
+#[derive(Debug, Template)]
+#[template(path = "onward.html")]
+pub struct Onward<'a> {
+    /// The tenant's callback.
+    pub href: &'a str,
+    /// The tenant's host.
+    pub host: &'a str,
+}
+
+/// Asks before going on, where the browser does not say that a person wants to.
+#[derive(Debug, Template)]
+#[template(path = "continue.html")]
+pub struct Continue<'a> {
+    /// Where the form goes.
+    pub action: String,
+    /// The tenant's host.
+    pub host: &'a str,
+    /// Who is signed in.
+    pub username: &'a str,
+}
+
+/// Set-up: a password.
+#[derive(Debug, Default, Template)]
+#[template(path = "setup_password.html")]
+pub struct SetupPassword<'a> {
+    /// Where the form goes.
+    pub action: String,
+    /// For whom.
+    pub username: &'a str,
+    /// The shortest that is taken.
+    pub password_min: usize,
+    /// Whether TOTP follows.
+    pub two_steps: bool,
+    /// Above the errors.
+    pub errors_title: &'static str,
+    /// What to put right.
+    pub errors: Vec<FieldError>,
+}
+
+impl SetupPassword<'_> {
+    fn has(&self, field: &str) -> bool {
+        self.errors.iter().any(|it| it.field == field)
+    }
+}
+
+/// Set-up: an authenticator.
+#[derive(Debug, Default, Template)]
+#[template(path = "setup_totp.html")]
+pub struct SetupTotp<'a> {
+    /// Where the form goes.
+    pub action: String,
+    /// The QR code as SVG, made by [`super::qr`].
+    pub qr: String,
+    /// `otpauth://...`
+    pub uri: &'a str,
+    /// The secret, four characters at a time.
+    pub groups: Vec<String>,
+    /// What the form carries from step to step, sealed.
+    pub draft: &'a str,
+    /// Above the errors.
+    pub errors_title: &'static str,
+    /// What to put right.
+    pub errors: Vec<FieldError>,
+}
+
+/// Set-up: finished.
+#[derive(Debug, Template)]
+#[template(path = "setup_done.html")]
+pub struct SetupDone<'a> {
+    /// For whom.
+    pub username: &'a str,
+    /// Whether TOTP was set up too.
+    pub two_steps: bool,
+}
+
+/// One line of the list of sessions.
+#[derive(Debug, Clone, Default)]
+pub struct SessionLine {
+    /// Names it in the form: the hexadecimal digest, which grants nothing.
+    pub handle: String,
+    /// The browser and system.
+    pub agent: String,
+    /// Where from.
+    pub address: String,
+    /// Since when.
+    pub since: String,
+    /// When last.
+    pub last_used: String,
+    /// Hosts it was granted to.
+    pub hosts: String,
+    /// Whether it is this very one.
+    pub this: bool,
+}
+
+/// The account page.
+#[derive(Debug, Default, Template)]
+#[template(path = "account.html")]
+pub struct Account<'a> {
+    /// `Hello, Alice`.
+    pub greeting: String,
+    /// What was just done.
+    pub notice: Option<&'a str>,
+    /// User name.
+    pub username: &'a str,
+    /// E-mail; may be empty.
+    pub email: &'a str,
+    /// Groups, joined; may be empty.
+    pub groups: String,
+    /// Factors, joined.
+    pub factors: String,
+    /// The login's hard end.
+    pub until: String,
+    /// All live sessions, this one first.
+    pub sessions: Vec<SessionLine>,
+}
+
+/// Asks before signing out.
+#[derive(Debug, Template)]
+#[template(path = "logout.html")]
+pub struct Logout<'a> {
+    /// Who is signed in.
+    pub username: &'a str,
+}
+
+/// Anything short: a title, a sentence, perhaps a button.
+#[derive(Debug, Default, Template)]
+#[template(path = "note.html")]
+pub struct Note<'a> {
+    /// The title.
+    pub title: &'a str,
+    /// How the gate hangs: `down`, `half`, `up`.
+    pub gate: &'static str,
+    /// What happened.
+    pub happened: &'a str,
+    /// Where to go on.
+    pub link: NoteLink<'a>,
+    /// Where a form's button leads; its text and address.
+    pub post: NoteLink<'a>,
+}
+
+/// A link or a button of a note; an empty text: none.
+#[derive(Debug, Default)]
+pub struct NoteLink<'a> {
+    /// Where to.
+    pub href: &'a str,
+    /// What it says.
+    pub text: &'a str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVIL: &str = "\"><script>alert(1)</script>";
+
+    #[test]
+    fn l12_names_hosts_and_agents_are_escaped() {
+        let error = || vec![FieldError::new("password", EVIL)];
+        let pages = [
+            Login {
+                host: Some(EVIL),
+                notice: Some(EVIL),
+                username: EVIL,
+                action: EVIL.to_owned(),
+                errors: error(),
+                ..Login::default()
+            }
+            .render(),
+            Code {
+                username: EVIL,
+                action: EVIL.to_owned(),
+                errors: error(),
+                ..Code::default()
+            }
+            .render(),
+            Onward {
+                href: EVIL,
+                host: EVIL,
+            }
+            .render(),
+            SetupPassword {
+                username: EVIL,
+                errors: error(),
+                ..SetupPassword::default()
+            }
+            .render(),
+            SetupTotp {
+                uri: EVIL,
+                draft: EVIL,
+                groups: vec![EVIL.to_owned()],
+                ..SetupTotp::default()
+            }
+            .render(),
+            Account {
+                greeting: EVIL.to_owned(),
+                username: EVIL,
+                email: EVIL,
+                sessions: vec![SessionLine {
+                    agent: EVIL.to_owned(),
+                    hosts: EVIL.to_owned(),
+                    handle: EVIL.to_owned(),
+                    ..SessionLine::default()
+                }],
+                ..Account::default()
+            }
+            .render(),
+        ];
+        for page in pages {
+            let page = page.unwrap();
+            assert!(!page.contains("<script"), "{page}");
+        }
+    }
+}
