@@ -298,3 +298,6 @@ pub async fn post(
     drop(conn);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

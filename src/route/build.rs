@@ -443,7 +443,12 @@ mod tests {
             changed_hands: false,
             released: None,
         };
-        Claimed((0..).zip(rows).map(|it| (it.1.0.to_owned(), record(it))).collect())
+        Claimed(
+            (0..)
+                .zip(rows)
+                .map(|it| (it.1.0.to_owned(), record(it)))
+                .collect(),
+        )
     }
 
     fn build(config: &Config, found: Vec<Discovered>, claimed: &[(&str, &str)]) -> RouteTable {
