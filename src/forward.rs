@@ -192,7 +192,7 @@ async fn await_answer(
     let first = tokio::time::timeout(UNHURRIED.min(trip.patience.response), &mut exchange);
     let outcome = match first.await {
         Ok(outcome) => outcome,
-        Err(_) => await_longer(exchange, trip, broke).await?,
+        Err(_) => Box::pin(await_longer(exchange, trip, broke)).await?,
     };
     // The visitor's own fault, if it was, tells more than the upstream's.
     outcome.map_err(|error| broke.why().unwrap_or(error))

@@ -129,6 +129,10 @@ pub struct Discovered {
 }
 
 /// One host of one tenant.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "four facts that have nothing to do with each other"
+)]
 #[derive(Debug, Clone)]
 pub struct HostRoute {
     /// As it was asked for (`a.example.com`, `*.example.com`, `~regex`): for people.

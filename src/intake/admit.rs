@@ -65,16 +65,14 @@ pub fn admit(
         Credentials::default()
     };
     let (client, forwarded) = client::find(arrival.peer, &headers, &facts.trusted_proxies);
-    let https = forwarded
-        .as_ref()
-        .and_then(|it| it.https)
-        .unwrap_or(arrival.tls.is_some());
-    let standard = if https { 443 } else { 80 };
+    let told = forwarded.as_ref().and_then(|it| it.https);
+    let secure = told.unwrap_or_else(|| arrival.tls.is_some());
+    let standard = if secure { 443 } else { 80 };
     Ok(Inbound {
         id: random::id(),
         arrival: arrival.clone(),
         client,
-        https,
+        https: secure,
         host,
         port: port.filter(|it| *it != standard),
         // To whoever decides and to the upstream every handshake is a GET.

@@ -61,11 +61,10 @@ impl RouteTable {
             ))
         });
         let mut hosts: BTreeMap<String, Draft> = BTreeMap::new();
-        let strict = config.docker.claims.unwrap_or(if config.is_guarded() {
-            Claims::Project
-        } else {
-            Claims::Off
-        }) != Claims::Off;
+        let strict = match config.docker.claims {
+            Some(claims) => claims != Claims::Off,
+            None => config.is_guarded(),
+        };
         for one in asked {
             let name = one.host.to_string();
             let verdict = ownership::judge(&one, &name, config, claims, strict);
@@ -354,7 +353,6 @@ fn reach(patterns: &[HostPattern], asked: &Asked) -> Reach {
     let one = |pattern: &HostPattern| match (pattern, asked) {
         (HostPattern::Any, _) => Reach::All,
         (pattern, Asked::Exact(host)) if pattern.matches(host) => Reach::All,
-        (_, Asked::Exact(_)) => Reach::None,
         (HostPattern::Under(root), Asked::Leading(below)) => {
             if below == root || below.is_under(root) {
                 Reach::All
@@ -365,8 +363,9 @@ fn reach(patterns: &[HostPattern], asked: &Asked) -> Reach {
             }
         }
         (HostPattern::Exact(host), Asked::Leading(below)) if host.is_under(below) => Reach::Some,
-        (HostPattern::Exact(_), Asked::Leading(_)) => Reach::None,
         (_, Asked::Trailing(_) | Asked::Regex(..)) => Reach::Some,
+        (HostPattern::Exact(_), Asked::Exact(_) | Asked::Leading(_))
+        | (HostPattern::Under(_), Asked::Exact(_)) => Reach::None,
     };
     patterns.iter().map(one).max().unwrap_or(Reach::None)
 }

@@ -73,7 +73,7 @@ impl HostRoute {
             .paths
             .iter()
             .find(|it| matches!(&it.matches, PathMatch::Regex(regex) if regex.is_match(path)));
-        regex.or(prefix.map(|(.., found)| found))
+        regex.or_else(|| prefix.map(|(.., found)| found))
     }
 }
 

@@ -75,11 +75,10 @@ fn too_wide(asked: &Asked, config: &Config) -> Result<(), String> {
         return Ok(());
     };
     match asked {
-        Asked::Exact(_) => Ok(()),
         Asked::Leading(below) if below == root || root.is_under(below) => {
             Err("a wildcard over the whole root may only stand in the file".to_owned())
         }
-        Asked::Leading(_) => Ok(()),
+        Asked::Exact(_) | Asked::Leading(_) => Ok(()),
         Asked::Trailing(_) | Asked::Regex(..) => {
             Err("open-ended names may only stand in the file".to_owned())
         }

@@ -21,6 +21,8 @@ pub struct Bounds {
 
 /// The longest `Cookie` line, in bytes.
 const COOKIES: usize = 64 << 10;
+/// The most empty lines before a request line.
+const EMPTY: u8 = 4;
 /// The longest method, in bytes.
 const METHOD: usize = 20;
 /// The most hexadecimal digits of a chunk's size.
@@ -79,6 +81,8 @@ pub struct Wire {
     state: State,
     /// Where it was when something was wrong.
     broke_in: State,
+    /// Empty lines before this request so far.
+    empty: u8,
     /// Bytes of this head (or of these trailers) so far.
     head: usize,
     /// Bytes of this line (or chunk extension) so far.
@@ -104,6 +108,7 @@ impl Wire {
             bounds,
             state: State::Start,
             broke_in: State::Start,
+            empty: 0,
             head: 0,
             line: 0,
             lines: 0,
@@ -138,7 +143,7 @@ impl Wire {
     fn step<'a>(&mut self, bytes: &'a [u8]) -> Step<'a> {
         match self.state {
             State::Start => self.start(bytes),
-            State::StartLf => self.expect(bytes, b'\n', State::Start),
+            State::StartLf | State::EndLf => self.expect(bytes, b'\n', State::Start),
             State::Method => self.method(bytes),
             State::Target => self.target(bytes),
             State::Version(read) => self.version(bytes, read),
@@ -154,11 +159,10 @@ impl Wire {
             State::Chunk(left) => Ok(self.skip(bytes, left, State::Chunk, State::ChunkCr)),
             State::ChunkCr => self.expect(bytes, b'\r', State::ChunkLf),
             State::ChunkLf => self.chunk_end(bytes),
-            State::TrailerStart => self.trailer_start(bytes),
+            State::TrailerStart => Ok(self.trailer_start(bytes)),
             State::TrailerName => self.trailer_name(bytes),
             State::TrailerValue => self.trailer_value(bytes),
             State::TrailerLf => self.expect(bytes, b'\n', State::TrailerStart),
-            State::EndLf => self.expect(bytes, b'\n', State::Start),
             State::Spoilt => Err(Malformed::Framing),
         }
     }
@@ -170,19 +174,22 @@ impl Wire {
         if why != Malformed::TooLarge {
             // A NUL is allowed nowhere in a head or a chunk's size, but hyper skips over one in
             // a chunk extension: there a bare LF is refused.
-            return match state {
-                State::Extension => b"\n\0\r\n\r\n".to_vec(),
-                _ => b"\0\r\n\r\n".to_vec(),
+            let poison: &[u8] = if state == State::Extension {
+                b"\n\0\r\n\r\n"
+            } else {
+                b"\0\r\n\r\n"
             };
+            return poison.to_vec();
         }
         // The shortest way to more header lines than hyper takes.
-        let first: &[u8] = match state {
-            State::Target => b"/ HTTP/1.1\r\n",
-            State::Name => b"a:\r\n",
-            State::Value => b"\r\n",
-            _ => b"",
-        };
-        let mut out = first.to_vec();
+        let mut out = Vec::new();
+        if state == State::Target {
+            out.extend_from_slice(b"/ HTTP/1.1\r\n");
+        } else if state == State::Name {
+            out.extend_from_slice(b"a:\r\n");
+        } else if state == State::Value {
+            out.extend_from_slice(b"\r\n");
+        }
         for _ in 0..self.bounds.lines.saturating_add(128) {
             out.extend_from_slice(b"a:\r\n");
         }
@@ -233,10 +240,16 @@ impl Wire {
     }
 
     fn start<'a>(&mut self, bytes: &'a [u8]) -> Step<'a> {
-        if bytes.first() == Some(&b'\r') {
+        if let Some((b'\r', rest)) = bytes.split_first() {
+            self.empty += 1;
             self.state = State::StartLf;
-            return Ok(bytes.get(1..).unwrap_or_default());
+            return if self.empty > EMPTY {
+                Err(Malformed::Framing)
+            } else {
+                Ok(rest)
+            };
         }
+        self.empty = 0;
         self.head = 0;
         self.line = 0;
         self.lines = 0;
@@ -300,9 +313,9 @@ impl Wire {
     }
 
     fn field_start<'a>(&mut self, bytes: &'a [u8]) -> Step<'a> {
-        if bytes.first() == Some(&b'\r') {
+        if let Some((b'\r', rest)) = bytes.split_first() {
             self.state = State::HeadLf;
-            return Ok(bytes.get(1..).unwrap_or_default());
+            return Ok(rest);
         }
         if self.lines >= self.bounds.lines {
             return Err(Malformed::TooLarge);
@@ -437,14 +450,14 @@ impl Wire {
         self.expect(bytes, b'\n', State::Size)
     }
 
-    fn trailer_start<'a>(&mut self, bytes: &'a [u8]) -> Step<'a> {
-        if bytes.first() == Some(&b'\r') {
+    fn trailer_start<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        if let Some((b'\r', rest)) = bytes.split_first() {
             self.state = State::EndLf;
-            return Ok(bytes.get(1..).unwrap_or_default());
+            return rest;
         }
         self.name = Name::default();
         self.state = State::TrailerName;
-        Ok(bytes)
+        bytes
     }
 
     fn trailer_name<'a>(&mut self, bytes: &'a [u8]) -> Step<'a> {
@@ -646,6 +659,7 @@ mod tests {
             "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\n\rX",
             "\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "\r\n\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET /\r\n\r\n",
         ] {
             assert!(verdict(head.as_bytes()).is_err(), "{head:?}");
