@@ -259,9 +259,7 @@ impl Conversation {
                 match (packet.kind, packet.payload) {
                     (Kind::Event, Some(at)) => event(text, at, own_sid, out),
                     (Kind::Ack, Some(at)) => {
-                        whole(Reader::new(text, at), |reader| {
-                            reader.value(0).map(|_| ())
-                        })?;
+                        whole(Reader::new(text, at), |reader| reader.value(0).map(|_| ()))?;
                         Ok(Verdict::Pass)
                     }
                     _ => {
@@ -293,8 +291,7 @@ impl Conversation {
             if self.replies.len() >= MOST_NAMESPACES {
                 return Err(Refused::Grammar("too many namespaces"));
             }
-            self.replies
-                .push(refusal(packet.namespace));
+            self.replies.push(refusal(packet.namespace));
             return Ok(Verdict::Drop);
         }
         self.set(packet.namespace, State::Asked)?.sid = None;
@@ -481,8 +478,8 @@ fn seal_pid<'a>(
     let Some(pid) = sole(text, &members, "pid")? else {
         return Ok((sid, Verdict::Pass));
     };
-    let sealed = plain(text, pid)
-        .and_then(|it| terms.seal.seal(seal::Kind::Pid, &terms.replica, it));
+    let sealed =
+        plain(text, pid).and_then(|it| terms.seal.seal(seal::Kind::Pid, &terms.replica, it));
     splice(
         text,
         &object,

@@ -425,8 +425,7 @@ mod tests {
         let terms = terms_of("alice", 1);
         let sessions = EngineSessions::default();
         let mut conversation = Conversation::default();
-        let judged =
-            judge_answer(&mut conversation, &terms, true, br#"0{"sid":"abc"}"#).unwrap();
+        let judged = judge_answer(&mut conversation, &terms, true, br#"0{"sid":"abc"}"#).unwrap();
         let opening = judged.opening.unwrap();
         sessions
             .begin(&poll(None), &opening, conversation, place(), NOW)
@@ -443,7 +442,8 @@ mod tests {
         let session = sessions.find(&request, opened, place(), NOW).unwrap();
         let terms = terms_of("alice", 1);
         let mut conversation = guard::lock(session.conversation());
-        let judged = judge_post(&mut conversation, &terms, b"40/app,\x1e3\x1e40{\"user\":1}").unwrap();
+        let judged =
+            judge_post(&mut conversation, &terms, b"40/app,\x1e3\x1e40{\"user\":1}").unwrap();
         assert_eq!(judged.body.unwrap(), &b"40/app,\x1e3\x1e40{}"[..]);
         let judged = judge_answer(
             &mut conversation,
