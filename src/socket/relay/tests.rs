@@ -33,6 +33,7 @@ struct Stage {
     draining: CancellationToken,
     metrics: Metrics,
     rules: SocketRules,
+    touched: std::cell::Cell<u32>,
 }
 
 fn upstream() -> SocketAddr {
@@ -83,6 +84,7 @@ impl Stage {
             draining: CancellationToken::new(),
             metrics: Metrics::new(),
             rules: SocketRules::default(),
+            touched: std::cell::Cell::default(),
         }
     }
 
@@ -145,7 +147,7 @@ impl Stage {
             self.vigil(),
             mode,
             &setting,
-            || {},
+            || self.touched.set(self.touched.get() + 1),
         );
         let client = End2::new(client, Way::Up);
         let server = End2::new(server, Way::Down);
@@ -411,6 +413,28 @@ async fn a_peer_that_neither_reads_nor_answers_holds_nothing_up() {
         })
         .await;
     assert!(started.elapsed() <= Duration::from_secs(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn w3_an_open_socket_counts_as_use_and_under_session_only_what_a_person_sends() {
+    for (idle, silent) in [(SocketIdle::Absolute, 5), (SocketIdle::Session, 0)] {
+        let mut stage = Stage::set();
+        stage.rules.idle = idle;
+        stage
+            .play(engine(), 4096, |mut client, mut server| async move {
+                server.opens(&mut client).await;
+                for _ in 0..11 {
+                    tokio::time::advance(Duration::from_secs(30)).await;
+                    server.say("2").await;
+                    client.hears("2").await;
+                    client.say("3").await;
+                    server.hears("3").await;
+                }
+            })
+            .await;
+        // (Opening the namespace was the person's page, once.)
+        assert_eq!(stage.touched.get(), silent + 1, "{idle:?}");
+    }
 }
 
 /// Numbered streams in both directions at once; the session ends in the midst of them.
