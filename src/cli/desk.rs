@@ -8,7 +8,7 @@ use super::{Outcome, print, stop};
 use crate::{
     account::upkeep,
     clock::{Clock, Timestamp},
-    config::Config,
+    config::{self, Config},
     name::UserName,
     store::{
         Store as _, UserRecord,
@@ -20,12 +20,15 @@ use crate::{
 /// How long running gateways may take to apply a change.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Reads the configuration, or says all that is wrong with it.
+/// Reads the configuration, or says all that is wrong with it. Warnings are `check`'s to tell.
 pub(super) fn load(file: &Path) -> anyhow::Result<Config> {
-    Ok(Config {
-        file: file.to_owned(),
-        ..Config::default()
-    })
+    match config::load(file, &config::environment()) {
+        Ok(loaded) => Ok(loaded.config),
+        Err(faults) => {
+            let all: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            Err(stop(Outcome::BadUsage, all.join("\n")))
+        }
+    }
 }
 
 /// The configuration and the store.

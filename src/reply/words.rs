@@ -170,10 +170,13 @@ fn advice(refusal: &Refusal, asker: &Asker) -> &'static [&'static str] {
             "Sign in, and you come back to this page.",
             "What you had typed was not sent. Copy it before you go on.",
         ],
-        Refusal::NotEnough { login_url: Some(_), .. } => {
-            &["Sign in once more, and you come back to this page."]
-        }
-        Refusal::NotEnough { policy: Policy::HardwareKey, .. } => &[
+        Refusal::NotEnough {
+            login_url: Some(_), ..
+        } => &["Sign in once more, and you come back to this page."],
+        Refusal::NotEnough {
+            policy: Policy::HardwareKey,
+            ..
+        } => &[
             "This app can be opened with a security key only, and your account has none.",
             "Ask the people who run this server what to do.",
         ],
@@ -210,6 +213,9 @@ fn advice(refusal: &Refusal, asker: &Asker) -> &'static [&'static str] {
         Refusal::Stopped => &["Ask the people who run this server to start it."],
         Refusal::Starting { .. } => {
             &["If this takes longer than two minutes, tell the people who run this server."]
+        }
+        Refusal::Busy { .. } => {
+            &["Go back in a few seconds and try again. Your password was not looked at."]
         }
         Refusal::StoreAway { .. } => &[
             "This page looks again by itself.",

@@ -415,7 +415,7 @@ impl Sessions {
         for batch in due.chunks(BATCH) {
             let (sessions, batch) = (Arc::clone(self), batch.to_vec());
             self.store
-                .call(move |store| batch.iter().try_for_each(|it| sessions.write(store, it)))
+                .call(move |store| sessions.write_all(store, &batch))
                 .await?;
         }
         Ok(due.len())
@@ -458,17 +458,6 @@ impl Sessions {
             if grant.owed.load(Ordering::Acquire) {
                 store.end_grant(&cell.sid, &grant.host)?;
                 grant.owed.store(false, Ordering::Release);
-            }
-        }
-        if cell.used.swap(false, Ordering::AcqRel) {
-            let extended = store.extend_session(&cell.sid, cell.idle_expires(), cell.last_used());
-            match extended {
-                Ok(true) => {}
-                Ok(false) => self.read(store, &cell.sid)?,
-                Err(error) => {
-                    cell.used.store(true, Ordering::Release);
-                    return Err(error);
-                }
             }
         }
         Ok(())
