@@ -151,10 +151,7 @@ impl Refusal {
             Self::TooOften { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unreachable => StatusCode::BAD_GATEWAY,
             Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
-            Self::Stopped
-            | Self::Starting { .. }
-            | Self::Busy { .. }
-            | Self::StoreAway { .. } => {
+            Self::Stopped | Self::Starting { .. } | Self::Busy { .. } | Self::StoreAway { .. } => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         }

@@ -210,7 +210,12 @@ async fn login(visit: &mut Visit<'_>, route: Option<&Arc<HostRoute>>) -> Answer 
     let checked = visit
         .desk
         .accounts
-        .check_password(&username, &password, visit.inbound.client, device.users().first())
+        .check_password(
+            &username,
+            &password,
+            visit.inbound.client,
+            device.users().first(),
+        )
         .await?;
     let user = match checked {
         PasswordCheck::Right(user) => user,
@@ -290,7 +295,10 @@ async fn finish(
     let cookie = (!wants_token).then(|| complete::session_cookie(visit, &login, &at));
     let token = wants_token.then(|| complete::token(visit, &login, &at, Use::Bearer));
     let answer = begun(visit, &login, token);
-    Ok(with_cookies(answer, cookie.into_iter().chain([login.device])))
+    Ok(with_cookies(
+        answer,
+        cookie.into_iter().chain([login.device]),
+    ))
 }
 
 fn begun(visit: &Visit<'_>, login: &Login, token: Option<String>) -> Response<Body> {

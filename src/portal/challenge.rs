@@ -10,7 +10,7 @@ use crate::{
     intake::Inbound,
     reply::{self, Asker, Refusal, redirect},
     route::HostRoute,
-    signin::{absolute, cookie},
+    signin::cookie,
 };
 
 /// What is missing.
@@ -33,7 +33,14 @@ pub fn challenge(
 ) -> Response<Body> {
     let asker = Asker::of(inbound);
     let mut response = if asker.navigation {
-        to_portal(desk, inbound, route, asked.level(), &inbound.target, Retry::Free)
+        to_portal(
+            desk,
+            inbound,
+            route,
+            asked.level(),
+            &inbound.target,
+            Retry::Free,
+        )
     } else {
         tell(desk, inbound, route, asked, asker)
     };
@@ -87,11 +94,8 @@ pub(super) fn to_portal(
 }
 
 fn login_url(desk: &Desk, inbound: &Inbound, state: &str) -> HeaderValue {
-    let target = format!("/login?state={state}");
-    desk.config.portal.host.as_ref().map_or_else(
-        || HeaderValue::from_static("/"),
-        |portal| absolute(portal, inbound.port, &target),
-    )
+    let portal = desk.portal_origin_for(inbound);
+    super::place::header(&format!("{portal}/login?state={state}"))
 }
 
 /// 401, with an address that signs in and comes back to the page that asked. It carries no
@@ -103,9 +107,7 @@ fn tell(
     asked: Asked,
     mut asker: Asker,
 ) -> Response<Body> {
-    if let Some(portal) = &desk.config.portal.host {
-        asker = asker.with_portal(origin(portal, inbound.port));
-    }
+    asker = asker.with_portal(desk.portal_origin_for(inbound));
     let tenant = route.map_or_else(nowhere, |it| it.tenant.clone());
     let back = page_of(inbound);
     let now = desk.clock.now();

@@ -40,7 +40,12 @@ pub(super) async fn check(visit: &mut Visit<'_>) -> Answer {
         Judged::Refused(text) => text,
     };
     let errors = vec![FieldError::new("code", refused)];
-    Ok(page(StatusCode::UNAUTHORIZED, wanted.as_ref(), &user, errors))
+    Ok(page(
+        StatusCode::UNAUTHORIZED,
+        wanted.as_ref(),
+        &user,
+        errors,
+    ))
 }
 
 /// What a code was good for.

@@ -159,7 +159,11 @@ async fn raise(
     if identity.lease().cell.sid != raises || identity.profile().id != user.id {
         return Ok(None);
     }
-    let raised = visit.desk.sessions.raise(&raises, level, amr.to_vec()).await?;
+    let raised = visit
+        .desk
+        .sessions
+        .raise(&raises, level, amr.to_vec())
+        .await?;
     Ok(raised.map(|cell| Login {
         sid: identity.sid().to_owned(),
         cell,

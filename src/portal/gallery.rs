@@ -23,7 +23,8 @@ pub fn gallery() -> Vec<(&'static str, String)> {
 }
 
 fn forms() -> Vec<(&'static str, String)> {
-    let uri = "otpauth://totp/Portcullis:alice?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=Portcullis";
+    let uri =
+        "otpauth://totp/Portcullis:alice?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=Portcullis";
     let totp = |errors| view::SetupTotp {
         action: "/setup/x".to_owned(),
         qr: qr::svg(uri),
@@ -273,7 +274,10 @@ mod tests {
                 }
                 let id = tag.split(" id=\"").nth(1).unwrap();
                 let id = id.split('"').next().unwrap();
-                assert!(html.contains(&format!("<label for=\"{id}\"")), "{name} {id}");
+                assert!(
+                    html.contains(&format!("<label for=\"{id}\"")),
+                    "{name} {id}"
+                );
                 assert!(tag.contains("autocomplete=\""), "{name} {id}");
             }
         }

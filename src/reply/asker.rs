@@ -113,7 +113,10 @@ mod tests {
 
     #[test]
     fn a_navigation_is_what_the_browser_says_it_is() {
-        let top = [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
+        let top = [
+            ("sec-fetch-mode", "navigate"),
+            ("sec-fetch-dest", "document"),
+        ];
         assert!(asker(&Method::GET, &top).navigation);
         assert!(!asker(&Method::POST, &top).navigation);
         assert_eq!(asker(&Method::POST, &top).voice, Voice::Page);
@@ -129,7 +132,10 @@ mod tests {
         let html = [("accept", "text/html,*/*;q=0.8")];
         assert!(asker(&Method::GET, &html).navigation);
         assert!(!asker(&Method::GET, &[("accept", "*/*")]).navigation);
-        let xhr = [("accept", "text/html"), ("x-requested-with", "XMLHttpRequest")];
+        let xhr = [
+            ("accept", "text/html"),
+            ("x-requested-with", "XMLHttpRequest"),
+        ];
         assert_eq!(asker(&Method::GET, &xhr).voice, Voice::Json);
     }
 }

@@ -75,7 +75,10 @@ pub fn refusal_html(refusal: &Refusal, asker: &Asker) -> String {
         button,
     } = words::of(refusal, asker);
     // Waiting rooms look again by themselves; a lock-out does not.
-    let waits = matches!(refusal, Refusal::Starting { .. } | Refusal::StoreAway { .. });
+    let waits = matches!(
+        refusal,
+        Refusal::Starting { .. } | Refusal::StoreAway { .. }
+    );
     render(&RefusalPage {
         title,
         gate,

@@ -106,7 +106,10 @@ fn every_refusal_has_the_status_of_the_table_in_both_voices() {
         for asker in [person(), script()] {
             let response = refuse(&refusal, &asker);
             assert_eq!(response.status().as_u16(), status, "{refusal:?}");
-            let kind = response.headers()[header::CONTENT_TYPE].to_str().unwrap().to_owned();
+            let kind = response.headers()[header::CONTENT_TYPE]
+                .to_str()
+                .unwrap()
+                .to_owned();
             let text = text(response);
             if asker.voice == Voice::Page {
                 assert!(kind.starts_with("text/html"), "{refusal:?}");

@@ -75,7 +75,10 @@ fn sentences(refusal: &Refusal) -> (&'static str, &'static str) {
                 "The request was malformed, so it was not passed on.",
             ),
         },
-        Refusal::NotSignedIn { .. } => ("Please sign in", "You are not signed in here, or no longer."),
+        Refusal::NotSignedIn { .. } => (
+            "Please sign in",
+            "You are not signed in here, or no longer.",
+        ),
         Refusal::NotEnough { .. } => (
             "One more step",
             "This page asks for a stronger or fresher sign-in than you have just now.",
@@ -97,7 +100,10 @@ fn sentences(refusal: &Refusal) -> (&'static str, &'static str) {
             "Wrong format",
             "What was sent is in a format that is not read here.",
         ),
-        Refusal::Unreadable => ("That did not arrive whole", "What was sent could not be read."),
+        Refusal::Unreadable => (
+            "That did not arrive whole",
+            "What was sent could not be read.",
+        ),
         Refusal::TooOften { .. } => (
             "Too many tries",
             "There were too many tries in a short time, so this is closed for a moment.",
@@ -146,10 +152,7 @@ fn advice(refusal: &Refusal, asker: &Asker) -> &'static [&'static str] {
                 "We have asked your browser to delete the cookies of this site. Load the page again and sign in.",
                 ASK,
             ],
-            Malformed::TooLarge => &[
-                "Clear the cookies of this site, then sign in again.",
-                ASK,
-            ],
+            Malformed::TooLarge => &["Clear the cookies of this site, then sign in again.", ASK],
             Malformed::BodyTooLarge => &[
                 "Try a smaller file.",
                 "The people who run this server can raise the limit.",
@@ -167,10 +170,13 @@ fn advice(refusal: &Refusal, asker: &Asker) -> &'static [&'static str] {
             "Sign in, and you come back to this page.",
             "What you had typed was not sent. Copy it before you go on.",
         ],
-        Refusal::NotEnough { login_url: Some(_), .. } => {
-            &["Sign in once more, and you come back to this page."]
-        }
-        Refusal::NotEnough { policy: Policy::HardwareKey, .. } => &[
+        Refusal::NotEnough {
+            login_url: Some(_), ..
+        } => &["Sign in once more, and you come back to this page."],
+        Refusal::NotEnough {
+            policy: Policy::HardwareKey,
+            ..
+        } => &[
             "This app can be opened with a security key only, and your account has none.",
             "Ask the people who run this server what to do.",
         ],
@@ -201,10 +207,16 @@ fn advice(refusal: &Refusal, asker: &Asker) -> &'static [&'static str] {
             "Allow cookies for this site, then try again.",
             "Is it a private window, or does an add-on delete cookies? Try without.",
         ],
-        Refusal::Unreachable | Refusal::TimedOut => &["Wait a minute and load the page again.", ASK],
+        Refusal::Unreachable | Refusal::TimedOut => {
+            &["Wait a minute and load the page again.", ASK]
+        }
         Refusal::Stopped => &["Ask the people who run this server to start it."],
-        Refusal::Starting { .. } => &["If this takes longer than two minutes, tell the people who run this server."],
-        Refusal::Busy { .. } => &["Go back in a few seconds and try again. Your password was not looked at."],
+        Refusal::Starting { .. } => {
+            &["If this takes longer than two minutes, tell the people who run this server."]
+        }
+        Refusal::Busy { .. } => {
+            &["Go back in a few seconds and try again. Your password was not looked at."]
+        }
         Refusal::StoreAway { .. } => &[
             "This page looks again by itself.",
             "Apps that you have open go on working for some minutes.",
