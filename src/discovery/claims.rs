@@ -396,3 +396,282 @@ fn has_open_alternative(body: &str) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        discovery::{
+            read,
+            samples::{container, rules},
+        },
+        docker::GatewayNetworks,
+        store::sqlite::SqliteStore,
+    };
+
+    const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+    /// A store, and the rules of a gateway.
+    struct Town {
+        _folder: tempfile::TempDir,
+        store: SqliteStore,
+        rules: DockerRules,
+        now: Timestamp,
+    }
+
+    impl Town {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let store = SqliteStore::open(&folder.path().join("db"), NOW).unwrap();
+            Self {
+                _folder: folder,
+                store,
+                rules: rules(),
+                now: NOW,
+            }
+        }
+
+        /// Lets containers `(name, VIRTUAL_HOST)`, the oldest first, ask for hosts.
+        fn ask(&mut self, containers: &[(&str, &str)]) -> Verdict {
+            self.ask_beside(&[], containers)
+        }
+
+        fn ask_beside(&mut self, file: &[&str], containers: &[(&str, &str)]) -> Verdict {
+            let found = containers.iter().zip(0..).flat_map(|((name, hosts), age)| {
+                let mut it = container(name).with(&[("VIRTUAL_HOST", hosts)]);
+                it.created += jiff::SignedDuration::from_secs(age);
+                read(&it, &GatewayNetworks::Host, &self.rules).wants
+            });
+            let found = found.collect();
+            let file: Vec<Asked> = file.iter().map(|it| Asked::parse(it).unwrap()).collect();
+            let (rules, how) = (self.rules.clone(), Claiming::Claim);
+            judge(&mut self.store, &file, found, &rules, how, self.now).unwrap()
+        }
+
+        fn release(&mut self, host: &str) {
+            self.store.release_claim(host, self.now).unwrap();
+        }
+    }
+
+    fn granted(verdict: &Verdict) -> Vec<String> {
+        let granted = verdict.granted.iter();
+        granted
+            .map(|it| format!("{} {}", it.container, it.host))
+            .collect()
+    }
+
+    fn tenant(verdict: &Verdict, host: &str) -> crate::name::TenantId {
+        verdict.claims.0[host].tenant.clone()
+    }
+
+    #[test]
+    fn a_host_stays_its_owners_when_the_container_is_gone() {
+        let mut town = Town::new();
+        let first = town.ask(&[("a", "a.example.net")]);
+        assert_eq!(granted(&first), ["a a.example.net"]);
+        assert!(town.ask(&[("b", "a.example.net")]).granted.is_empty());
+        let again = town.ask(&[("b", "a.example.net"), ("a", "a.example.net")]);
+        assert_eq!(granted(&again), ["a a.example.net"]);
+        assert_eq!(
+            tenant(&first, "a.example.net"),
+            tenant(&again, "a.example.net")
+        );
+    }
+
+    #[test]
+    fn p11_nobody_gets_a_host_of_anothers() {
+        let mut town = Town::new();
+        let before = town.ask(&[("a", "a.example.net,x.deep.example.net")]);
+        for host in [
+            "a.example.net",
+            "A.EXAMPLE.NET.",
+            "auth.example.net",
+            "manager.example.net",
+            "*.example.net",
+            "*.net",
+            "*.deep.example.net",
+            "a.*",
+            "a.example.*",
+            "~.*",
+            "~^a\\.example\\.net$",
+            "~^.*\\.example\\.net$",
+            "~^b|a\\.example\\.net$",
+            "~^(b|a)-web\\.example\\.net$",
+            "~^.\\x2eexample\\.net$",
+            "~^a\\pl?.example.net$",
+            "~^x\\.deep\\.example\\.net$",
+        ] {
+            let verdict = town.ask(&[("b", host), ("a", "a.example.net,x.deep.example.net")]);
+            assert_eq!(
+                granted(&verdict),
+                ["a a.example.net", "a x.deep.example.net"],
+                "{host}"
+            );
+            assert_eq!(verdict.refused.len(), 1, "{host}");
+            let now = tenant(&verdict, "a.example.net");
+            assert_eq!(now, tenant(&before, "a.example.net"));
+        }
+        let left: Vec<String> = town
+            .store
+            .claims()
+            .unwrap()
+            .into_iter()
+            .map(|it| it.host)
+            .collect();
+        assert_eq!(left, ["a.example.net", "x.deep.example.net"]);
+    }
+
+    #[test]
+    fn p11_a_wildcard_that_came_first_keeps_what_it_covers() {
+        let mut town = Town::new();
+        let hosts = "*.b.example.net,~^c\\d\\.c\\.example\\.net$";
+        assert_eq!(town.ask(&[("b", hosts)]).granted.len(), 2);
+        for host in [
+            "x.b.example.net",
+            "*.y.b.example.net",
+            "c1.c.example.net",
+            "*.c.example.net",
+        ] {
+            assert!(town.ask(&[("a", host)]).granted.is_empty(), "{host}");
+        }
+        let own = "x.b.example.net,c1.c.example.net";
+        assert_eq!(
+            town.ask(&[("b", own)]).granted.len(),
+            2,
+            "its own names are its own"
+        );
+        assert_eq!(
+            town.ask(&[("a", "b.example.net,c10.c.example.net")])
+                .granted
+                .len(),
+            2
+        );
+    }
+
+    #[test]
+    fn patterns_outside_the_root_are_as_free_as_names() {
+        let mut town = Town::new();
+        let hosts = "*.example.com,~^(www|api)\\d*\\.example\\.org$";
+        assert_eq!(town.ask(&[("b", hosts)]).granted.len(), 2);
+        assert!(town.ask(&[("a", "www.example.org")]).granted.is_empty());
+        assert_eq!(town.ask(&[("a", "web.example.org")]).granted.len(), 1);
+    }
+
+    #[test]
+    fn a_freed_name_rests_under_the_root_and_then_is_another_tenants() {
+        let mut town = Town::new();
+        let first = town.ask(&[("a", "a.example.net,a.example.com")]);
+        town.release("a.example.net");
+        town.release("a.example.com");
+        let verdict = town.ask(&[("b", "a.example.net,a.example.com")]);
+        assert_eq!(
+            granted(&verdict),
+            ["b a.example.com"],
+            "outside the root nothing rests"
+        );
+        assert!(
+            verdict.refused[0]
+                .1
+                .reason
+                .contains("rests until 2027-02-14")
+        );
+        town.now = NOW.plus(CLAIM_REST).plus(Duration::from_secs(1));
+        let verdict = town.ask(&[("b", "a.example.net")]);
+        assert_eq!(granted(&verdict), ["b a.example.net"]);
+        assert!(verdict.claims.0["a.example.net"].changed_hands);
+        assert_ne!(
+            tenant(&first, "a.example.net"),
+            tenant(&verdict, "a.example.net")
+        );
+    }
+
+    #[test]
+    fn an_admin_may_free_a_name_without_rest() {
+        let mut town = Town::new();
+        town.ask(&[("a", "a.example.net")]);
+        town.store
+            .release_claim("a.example.net", Timestamp(0))
+            .unwrap();
+        assert_eq!(
+            granted(&town.ask(&[("b", "a.example.net")])),
+            ["b a.example.net"]
+        );
+    }
+
+    #[test]
+    fn the_files_word_is_the_last() {
+        let mut town = Town::new();
+        let first = town.ask(&[("a", "a.example.net,b.example.net")]);
+        let file = ["a.example.net", "*.example.net"];
+        let verdict = town.ask_beside(&file, &[("a", "a.example.net,b.example.net")]);
+        assert_eq!(
+            granted(&verdict),
+            ["a b.example.net"],
+            "a catch-all of the file leaves room"
+        );
+        assert_eq!(verdict.claims.0["a.example.net"].owner, FILE);
+        assert_ne!(
+            tenant(&first, "a.example.net"),
+            tenant(&verdict, "a.example.net")
+        );
+        assert_eq!(verdict.warnings.len(), 1);
+        let again = town.ask_beside(&file, &[]);
+        assert_eq!(
+            tenant(&again, "a.example.net"),
+            tenant(&verdict, "a.example.net")
+        );
+        assert!(town.ask(&[("a", "a.example.net")]).granted.is_empty());
+    }
+
+    #[test]
+    fn with_claims_off_everybody_gets_what_they_ask_for() {
+        let mut town = Town::new();
+        town.rules.claims = Claims::Off;
+        let verdict = town.ask(&[("a", "a.example.com"), ("b", "a.example.com,~.*")]);
+        assert_eq!(verdict.granted.len(), 3);
+        assert_eq!(verdict.warnings.len(), 1);
+        let own = town.ask(&[("a", "auth.example.net")]);
+        assert!(own.granted.is_empty(), "but never the gateway's own");
+    }
+
+    #[test]
+    fn a_listing_claims_nothing() {
+        let mut town = Town::new();
+        let it = container("a").with(&[("VIRTUAL_HOST", "a.example.net")]);
+        let found = read(&it, &GatewayNetworks::Host, &town.rules).wants;
+        let verdict = judge(
+            &mut town.store,
+            &[],
+            found,
+            &town.rules,
+            Claiming::Look,
+            NOW,
+        )
+        .unwrap();
+        assert_eq!(granted(&verdict), ["a a.example.net"]);
+        assert!(town.store.claims().unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_end_of_a_regex_is_told_only_where_it_is_certain() {
+        for (text, ending) in [
+            ("~^a\\.example\\.com$", Some("a.example.com")),
+            ("~^(www|api)\\d*\\.example\\.com$", Some(".example.com")),
+            ("~^x.example\\.com$", Some("example.com")),
+            ("~^x\\x2eexample\\.com$", Some(".com")),
+            ("~^\\pla\\.b-c\\.com$", Some(".b-c.com")),
+            ("~\\.example\\.com", None),
+            ("~a|\\.example\\.com$", None),
+            ("~[|]a(\\)|b\\.example\\.com$", None),
+            ("~(?x)a#\\.example\\.com$", None),
+            ("~^a\\.example\\.com\\$", None),
+            ("~^a\\.(com|net)$", None),
+            ("~^a\\.exampl[e]$", None),
+            ("~.*$", None),
+        ] {
+            assert_eq!(regex_ending(text).as_deref(), ending, "{text}");
+        }
+    }
+}
