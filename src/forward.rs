@@ -1,152 +1,300 @@
 //! Carries it there and back: pool, headers, bodies.
 //!
-//! Nothing is buffered and nothing copied: hyper reads and writes the pieces, we look at the
-//! clock and the session between them.
+//! [`send`] takes one request to one upstream and gives its answer back, streaming both ways.
+//! What goes under a [`Vigil`] is asked about at every piece, and ends when it is over.
+//! [`handshake`] does the same for a WebSocket's handshake and gives the raw connection back.
 
-use std::{cell::Cell, rc::Rc, time::Duration};
+use std::{cell::RefCell, io, rc::Rc, time::Duration};
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, uri::PathAndQuery};
+use http::{Method, Request, Response, StatusCode, header, uri::PathAndQuery};
 use http_body::Body as _;
-use hyper::{body::Incoming, client::conn::http1::SendRequest};
 
 use crate::{
     authz::{Over, Vigil},
     body::Body,
-    config::Limits,
-    route::Upstream,
+    intake::Inbound,
+    route::{HostRoute, PathMatch, PathRoute, Upstream},
 };
 
+mod aim;
 pub mod clean;
-pub mod handshake;
-pub mod pool;
+mod handshake;
+mod pool;
 pub mod stamp;
 mod stream;
 
-pub use pool::Pool;
+pub use handshake::{Opened, Shaken, handshake};
+pub use pool::{Choice, Patience, Pool};
+pub use stamp::Stamp;
 
-/// What is to be sent.
+use stream::{Broke, Download, Upload};
+
+/// Where one request goes, and under what.
 #[derive(Debug)]
-pub struct Outbound {
-    /// The method.
-    pub method: Method,
-    /// Path and query.
-    pub target: String,
-    /// Stripped and stamped.
-    pub headers: HeaderMap,
-    /// The body.
-    pub body: Body,
+pub struct Errand<'a> {
+    /// The host's route.
+    pub route: &'a HostRoute,
+    /// The path's route.
+    pub path: &'a PathRoute,
+    /// Which of its upstreams; [`Pool::choose`] picks one.
+    pub upstream: &'a Upstream,
+    /// What the gateway says of the request.
+    pub stamp: Stamp,
+    /// Goes on asking while it is under way; `None` where nothing is guarded.
+    pub vigil: Option<Vigil>,
 }
 
-/// Why nothing came back.
+/// Why there is no answer from the upstream.
 #[derive(Debug, thiserror::Error)]
 pub enum ForwardError {
-    /// It cannot be connected to.
+    /// The upstream cannot be connected to. 502.
     #[error("the upstream cannot be reached")]
-    Unreachable(#[source] std::io::Error),
-    /// It broke off.
-    #[error("the upstream broke off")]
+    Unreachable(#[source] io::Error),
+    /// Connecting took too long. 504.
+    #[error("the upstream did not accept the connection in time")]
+    ConnectTimeout,
+    /// It took too long to begin its answer. 504.
+    #[error("the upstream did not answer in time")]
+    ResponseTimeout,
+    /// The exchange broke off, or what came back was not HTTP. 502.
+    #[error("the exchange with the upstream broke off")]
     Broken(#[source] hyper::Error),
-    /// It did not begin to answer in time.
-    #[error("the upstream took too long")]
-    TooSlow,
-    /// It answered what cannot be passed on: 101 to no upgrade, a wrong accept key.
-    #[error("the upstream's answer makes no sense")]
-    Nonsense,
-    /// The request's own target cannot be written again.
-    #[error("the request target cannot be forwarded")]
-    Target,
-    /// More body than is let through.
+    /// It switched protocols although nobody asked, or not to what was asked for. 502.
+    #[error("the upstream switched protocols wrongly")]
+    Switched,
+    /// The request's body is larger than is let through. 413.
     #[error("the request's body is too large")]
-    TooLarge,
-    /// It was over before the answer began.
+    BodyTooLarge,
+    /// The request's body stalled. 408.
+    #[error("the request's body stalled")]
+    BodyStalled,
+    /// The request's body broke off: the visitor went away, or its framing was wrong. 400.
+    #[error("the request's body broke off")]
+    BodyBroken,
+    /// A service worker's script, where there may be none. 403.
+    #[error("service workers are not let through here")]
+    ServiceWorker,
+    /// What it went under is over: as if it had just been asked for.
     #[error(transparent)]
     Over(#[from] Over),
 }
 
-/// How long we wait before a pending answer is also woken by the session's end. Most answers
-/// are there long before, and cost no wake-up.
-const QUICK: Duration = Duration::from_millis(100);
+/// A vigil that the two directions of one exchange share.
+pub(crate) type Shared = Rc<RefCell<Vigil>>;
 
-/// Sends a request to `upstream` and gives its answer as it comes. The body's pieces, both
-/// ways, pass only while `vigil` holds.
+/// How long an answer is awaited before a waiting request begins to listen for its session's
+/// end: most are answered sooner, and need not pay for it.
+const UNHURRIED: Duration = Duration::from_millis(100);
+
+/// Takes a request to its upstream and brings the answer back.
 pub async fn send(
     pool: &Rc<Pool>,
-    upstream: &Upstream,
-    mut vigil: Vigil,
-    outbound: Outbound,
-    limits: &Limits,
+    errand: Errand<'_>,
+    inbound: Inbound,
 ) -> Result<Response<Body>, ForwardError> {
-    if limits.body > 0 && outbound.body.size_hint().lower() > limits.body {
-        return Err(ForwardError::TooLarge);
-    }
-    let uri = Uri::from(PathAndQuery::try_from(outbound.target).map_err(|_| ForwardError::Target)?);
-    let sent = Rc::new(Cell::new(outbound.body.is_end_stream()));
-    let body = if sent.get() {
-        Body::Empty
-    } else {
-        Body::stream(stream::Upload::new(
-            outbound.body,
-            vigil.clone(),
-            Rc::clone(&sent),
-            limits,
-        ))
+    refuse_service_worker(errand.route, &inbound)?;
+    let vigil: Option<Shared> = errand.vigil.map(|it| Rc::new(RefCell::new(it)));
+    let trip = Trip {
+        clean: clean::Rules::of(errand.route, &errand.stamp, &inbound),
+        patience: pool.patience(),
+        vigil: vigil.clone(),
+        idempotent_head: inbound.method == Method::HEAD,
     };
-    let mut request = Request::new(body);
-    *request.method_mut() = outbound.method;
-    *request.uri_mut() = uri;
-    *request.version_mut() = Version::HTTP_11;
-    *request.headers_mut() = outbound.headers;
-
-    let (response, sender) = exchange(pool, upstream, request, &mut vigil, limits).await?;
-    // The answer may have been on its way when the session ended: nothing of it passes.
-    vigil.check(vigil.now())?;
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(ForwardError::Nonsense);
+    let (request, broke) = request(&trip, errand.path, errand.stamp, inbound)?;
+    let (response, mut conn) = {
+        let exchange = pool.exchange(errand.upstream.address, request);
+        await_answer(exchange, &trip, &broke).await?
+    };
+    if let Some(vigil) = &vigil {
+        check(vigil)?;
     }
-    Ok(response.map(|body| {
-        let keep = stream::Keep::new(Rc::clone(pool), upstream.address, sender, sent);
-        stream::download(body, vigil, keep, limits)
-    }))
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(ForwardError::Switched);
+    }
+    conn.upload = Some(broke);
+    Ok(trip.answer(response, Some((pool.clone(), conn))))
 }
 
-async fn exchange(
-    pool: &Rc<Pool>,
-    upstream: &Upstream,
-    mut request: Request<Body>,
-    vigil: &mut Vigil,
-    limits: &Limits,
-) -> Result<(Response<Incoming>, SendRequest<Body>), ForwardError> {
+/// What both directions of one exchange have to know.
+struct Trip {
+    clean: clean::Rules,
+    patience: Patience,
+    vigil: Option<Shared>,
+    idempotent_head: bool,
+}
+
+impl Trip {
+    /// The answer as the visitor gets it.
+    fn answer(
+        &self,
+        response: Response<hyper::body::Incoming>,
+        conn: Option<(Rc<Pool>, pool::Conn)>,
+    ) -> Response<Body> {
+        let (mut head, body) = response.into_parts();
+        clean::clean(&mut head, &self.clean);
+        let endless = head
+            .headers
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|it| it.as_bytes().starts_with(b"text/event-stream"));
+        let download = Download::new(body, self.vigil.clone(), conn);
+        let body = if download.is_end_stream() {
+            download.finish();
+            // Not `Empty`: an answer to HEAD keeps the length that it tells.
+            if self.idempotent_head {
+                Body::Full(None)
+            } else {
+                Body::Empty
+            }
+        } else {
+            let patience = (!endless).then_some(self.patience.stream);
+            Body::stream(download.patient(patience))
+        };
+        Response::from_parts(head, body)
+    }
+}
+
+/// The request as the upstream gets it, and what is known of its body's fate.
+fn request(
+    trip: &Trip,
+    path: &PathRoute,
+    stamp: Stamp,
+    inbound: Inbound,
+) -> Result<(Request<Body>, Rc<Broke>), ForwardError> {
+    let target = aim::target(path, &inbound);
+    let broke = Rc::new(Broke::default());
+    let mut request = Request::new(Body::Empty);
+    // What was let in is a path and query; a rewritten one that is none goes nowhere.
+    let target =
+        PathAndQuery::try_from(target.into_owned()).map_err(|_| ForwardError::BodyBroken)?;
+    *request.uri_mut() = target.into();
+    *request.method_mut() = inbound.method.clone();
+    let (headers, body) = stamp.onto(inbound);
+    *request.headers_mut() = headers;
+    if body.is_end_stream() {
+        broke.finish();
+    } else {
+        let upload = Upload::new(body, trip.vigil.clone(), trip.patience, broke.clone());
+        *request.body_mut() = Body::stream(upload);
+    }
+    Ok((request, broke))
+}
+
+type Answered = (Response<hyper::body::Incoming>, pool::Conn);
+
+/// Waits for the answer's head: as long as patience lasts after the last piece of the request's
+/// body, and only while what it goes under holds.
+async fn await_answer(
+    exchange: impl Future<Output = Result<Answered, ForwardError>>,
+    trip: &Trip,
+    broke: &Broke,
+) -> Result<Answered, ForwardError> {
+    let mut exchange = std::pin::pin!(exchange);
+    let first = tokio::time::timeout(UNHURRIED.min(trip.patience.response), &mut exchange);
+    let outcome = match first.await {
+        Ok(outcome) => outcome,
+        Err(_) => await_longer(exchange, trip, broke).await?,
+    };
+    // The visitor's own fault, if it was, tells more than the upstream's.
+    outcome.map_err(|error| broke.why().unwrap_or(error))
+}
+
+async fn await_longer(
+    mut exchange: std::pin::Pin<&mut impl Future<Output = Result<Answered, ForwardError>>>,
+    trip: &Trip,
+    broke: &Broke,
+) -> Result<Result<Answered, ForwardError>, ForwardError> {
     loop {
-        let (mut sender, is_fresh) = match pool.take(upstream.address) {
-            Some(sender) => (sender, false),
-            None => (
-                pool.connect(upstream.address, limits.connect_timeout)
-                    .await?,
-                true,
-            ),
-        };
-        let mut pending = std::pin::pin!(sender.try_send_request(request));
-        let patience = limits.response_timeout;
-        let answer = match tokio::time::timeout(QUICK, pending.as_mut()).await {
-            Ok(answer) => answer,
-            Err(_) => tokio::select! {
-                over = vigil.over() => match over {
-                    // A request in hand is finished while we drain.
-                    Over::Draining => tokio::time::timeout(patience, pending).await.map_err(|_| ForwardError::TooSlow)?,
-                    over => return Err(over.into()),
-                },
-                answer = tokio::time::timeout(patience, pending.as_mut()) => {
-                    answer.map_err(|_| ForwardError::TooSlow)?
+        let moved = broke.moved();
+        let patience = tokio::time::sleep(trip.patience.response);
+        tokio::select! {
+            biased;
+            outcome = &mut exchange => return Ok(outcome),
+            over = over(trip.vigil.as_ref()) => return Err(over.into()),
+            () = patience => {
+                if broke.moved() == moved {
+                    return Err(ForwardError::ResponseTimeout);
                 }
-            },
-        };
-        match answer {
-            Ok(response) => return Ok((response, sender)),
-            Err(mut error) => match error.take_message() {
-                // Nothing of it was sent: the connection had gone away while it rested.
-                Some(unsent) if !is_fresh => request = unsent,
-                _ => return Err(ForwardError::Broken(error.into_error())),
-            },
+            }
         }
     }
+}
+
+/// Ready when what a vigil watches over is over. A drain does not count: what is in hand is
+/// finished.
+async fn over(vigil: Option<&Shared>) -> Over {
+    let Some(vigil) = vigil else {
+        return std::future::pending().await;
+    };
+    loop {
+        if let Err(over) = check(vigil) {
+            return over;
+        }
+        let draining = vigil.borrow().is_draining();
+        if draining {
+            return std::future::pending().await;
+        }
+        let alarm = vigil.borrow().alarm();
+        alarm.await;
+    }
+}
+
+/// Whether the next piece may pass.
+fn check(vigil: &Shared) -> Result<(), Over> {
+    let mut vigil = vigil.borrow_mut();
+    let now = vigil.now();
+    vigil.check(now)
+}
+
+/// A service worker of a tenant may not watch our own paths, nor be where the file says none.
+fn refuse_service_worker(route: &HostRoute, inbound: &Inbound) -> Result<(), ForwardError> {
+    let is_script = inbound
+        .headers
+        .get("service-worker")
+        .is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"script"));
+    let is_ours = || inbound.target.starts_with("/.portcullis/");
+    if is_script && (route.settings.service_workers == Some(false) || is_ours()) {
+        return Err(ForwardError::ServiceWorker);
+    }
+    Ok(())
+}
+
+impl PathRoute {
+    /// What `dest` replaces, where it replaces anything.
+    fn replaced(&self) -> Option<(&str, &str)> {
+        match (&self.matches, &self.dest) {
+            (PathMatch::Exact(text) | PathMatch::Prefix { text, .. }, Some(dest)) => {
+                Some((text, dest))
+            }
+            (PathMatch::Regex(_), _) | (_, None) => None,
+        }
+    }
+}
+
+/// A small request of our own to an upstream: the end of a polling connection. Its answer is
+/// not looked at.
+pub async fn post(
+    pool: &Rc<Pool>,
+    upstream: std::net::SocketAddr,
+    target: String,
+    body: bytes::Bytes,
+) -> Result<(), ForwardError> {
+    let mut request = Request::new(Body::full(body));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = PathAndQuery::try_from(target)
+        .map_err(|_| ForwardError::BodyBroken)?
+        .into();
+    let headers = request.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        http::HeaderValue::from_static("text/plain;charset=UTF-8"),
+    );
+    if let Ok(host) = http::HeaderValue::try_from(upstream.to_string()) {
+        headers.insert(header::HOST, host);
+    }
+    let patience = pool.patience().response;
+    let (_, conn) = tokio::time::timeout(patience, pool.exchange(upstream, request))
+        .await
+        .map_err(|_| ForwardError::ResponseTimeout)??;
+    drop(conn);
+    Ok(())
 }

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use http::{HeaderValue, Response, StatusCode, header};
 
-use crate::{authn::NotSignedIn, body::Body, config::Policy, intake::Malformed};
+use crate::{authn::NotSignedIn, body::Body, config::Policy, intake::Malformed, store::StoreError};
 
 pub mod asker;
 pub mod headers;
 pub mod json;
 pub mod page;
+pub mod redirect;
 pub mod sheet;
 mod words;
 
@@ -96,12 +97,30 @@ pub enum Refusal {
         /// Try again after.
         retry_after: Duration,
     },
+    /// Too many people sign in at once.
+    #[error("too many sign-ins at once")]
+    Busy {
+        /// Try again after.
+        retry_after: Duration,
+    },
     /// The store is away: nobody can sign in just now.
     #[error("the store is away")]
     StoreAway {
         /// Try again after.
         retry_after: Duration,
     },
+}
+
+/// How long to wait for a store that is away or busy before asking again.
+const STORE_PATIENCE: Duration = Duration::from_secs(5);
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        tracing::warn!(error = %error, source = ?std::error::Error::source(&error), "the store did not answer");
+        Self::StoreAway {
+            retry_after: STORE_PATIENCE,
+        }
+    }
 }
 
 impl Refusal {
@@ -132,7 +151,7 @@ impl Refusal {
             Self::TooOften { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unreachable => StatusCode::BAD_GATEWAY,
             Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
-            Self::Stopped | Self::Starting { .. } | Self::StoreAway { .. } => {
+            Self::Stopped | Self::Starting { .. } | Self::Busy { .. } | Self::StoreAway { .. } => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         }
@@ -170,6 +189,7 @@ impl Refusal {
             Self::TimedOut => "timed_out",
             Self::Stopped => "stopped",
             Self::Starting { .. } => "starting",
+            Self::Busy { .. } => "busy",
             Self::StoreAway { .. } => "store_away",
         }
     }
@@ -178,6 +198,7 @@ impl Refusal {
     pub fn retry_secs(&self) -> Option<u64> {
         if let Self::TooOften { retry_after }
         | Self::Starting { retry_after }
+        | Self::Busy { retry_after }
         | Self::StoreAway { retry_after } = self
         {
             let up = u64::from(retry_after.subsec_nanos() > 0);

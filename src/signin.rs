@@ -83,6 +83,20 @@ pub struct State {
     pub begun: Timestamp,
 }
 
+impl State {
+    fn of(sealed: SealedState) -> Result<Self, BadAttempt> {
+        Ok(Self {
+            attempt: sealed.a,
+            challenge: sealed.c,
+            host: HostName::parse(&sealed.h).map_err(|_| BadAttempt::NotOurs)?,
+            tenant: TenantId::from(sealed.t.as_str()),
+            path: sealed.p,
+            level: sealed.l,
+            begun: sealed.at,
+        })
+    }
+}
+
 /// A state or an attempt is not ours, for another place, or too old.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadAttempt {
@@ -227,15 +241,14 @@ impl Signin {
         if !is_in_time(sealed.at, ATTEMPT_LIFE, now) {
             return Err(BadAttempt::Expired);
         }
-        Ok(State {
-            attempt: sealed.a,
-            challenge: sealed.c,
-            host: HostName::parse(&sealed.h).map_err(|_| BadAttempt::NotOurs)?,
-            tenant: TenantId::from(sealed.t.as_str()),
-            path: sealed.p,
-            level: sealed.l,
-            begun: sealed.at,
-        })
+        State::of(sealed)
+    }
+
+    /// Reads a state of any age: where somebody wanted to go, and nothing more. It is good for
+    /// sending them there to begin again.
+    pub fn read_old_state(&self, state: &str) -> Result<State, BadAttempt> {
+        let sealed: SealedState = self.unseal(STATE_PURPOSE, "", state)?;
+        State::of(sealed)
     }
 
     /// The verifier of an attempt, from the browser's own cookie for it.

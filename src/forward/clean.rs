@@ -1,199 +1,181 @@
-//! What of a tenant's answer does not pass: it would speak for the gateway or for a sibling.
+//! What of an upstream's answer may reach a browser. A tenant is not trusted with what concerns
+//! its siblings or the gateway.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{
+        CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, SET_COOKIE, STRICT_TRANSPORT_SECURITY,
+        TRANSFER_ENCODING, UPGRADE, X_FRAME_OPTIONS,
+    },
+    response::Parts,
+};
 
-use crate::name::HostName;
+use crate::{
+    forward::Stamp,
+    intake::{Inbound, Level, strip::is_hop_by_hop},
+    route::HostRoute,
+};
 
 const CORP: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+const FRAME_ANCESTORS: HeaderValue = HeaderValue::from_static("frame-ancestors 'self'");
+const OURS: &str = "x-portcullis-";
+const SAME_ORIGIN: HeaderValue = HeaderValue::from_static("same-origin");
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
-/// Dropped wherever a guarded host's answer has them: they reach beyond the tenant.
-const DROPPED: [&str; 6] = [
-    "clear-site-data",
-    "strict-transport-security",
-    "alt-svc",
-    "service-worker-allowed",
-    "x-portcullis-assertion",
-    "proxy-authenticate",
-];
+/// What an answer is cleaned by.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    level: Level,
+    host: crate::name::HostName,
+    hsts: bool,
+}
 
-/// Hop-by-hop (RFC 9110, section 7.6.1).
-const HOP_BY_HOP: [HeaderName; 6] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::TE,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
-
-/// Removes what belongs to one connection only.
-pub fn hop_by_hop(headers: &mut HeaderMap) {
-    if let Some(named) = headers
-        .get(header::CONNECTION)
-        .and_then(|it| it.to_str().ok())
-    {
-        let named: Vec<HeaderName> = named
-            .split(',')
-            .filter_map(|it| it.trim().parse().ok())
-            // Naming these would break the answer's own framing.
-            .filter(|it| *it != header::CONTENT_LENGTH && *it != header::CONTENT_TYPE)
-            .collect();
-        for name in named {
-            headers.remove(name);
+impl Rules {
+    /// For the answer to this request.
+    pub fn of(route: &HostRoute, stamp: &Stamp, inbound: &Inbound) -> Self {
+        Self {
+            level: stamp.level,
+            host: inbound.host.clone(),
+            // nginx-proxy sends none where plain HTTP is answered too.
+            hsts: inbound.https && (stamp.level == Level::Guarded || !route.plain_http),
         }
     }
-    for name in &HOP_BY_HOP {
+}
+
+/// Cleans an answer's head.
+pub fn clean(head: &mut Parts, rules: &Rules) {
+    let headers = &mut head.headers;
+    drop_hop_by_hop(headers);
+    match rules.level {
+        Level::Guarded => {
+            drop_cookies(headers, rules);
+            drop_reserved(headers);
+            guard(headers);
+            if rules.hsts {
+                headers.insert(STRICT_TRANSPORT_SECURITY, HSTS);
+            }
+        }
+        Level::OpenHost | Level::OpenMode => {
+            if rules.level == Level::OpenHost {
+                drop_cookies(headers, rules);
+                drop_ours(headers);
+            }
+            if rules.hsts && !headers.contains_key(STRICT_TRANSPORT_SECURITY) {
+                headers.insert(STRICT_TRANSPORT_SECURITY, HSTS);
+            }
+        }
+    }
+}
+
+/// Drops what only the gateway says.
+fn drop_ours(headers: &mut HeaderMap) {
+    let is_ours = |it: &&HeaderName| it.as_str().starts_with(OURS);
+    let gone: Vec<HeaderName> = headers.keys().filter(is_ours).cloned().collect();
+    for name in gone {
         headers.remove(name);
     }
 }
 
-/// Cleans a guarded tenant's answer and adds our own words.
-pub fn guarded(headers: &mut HeaderMap, host: &HostName) {
-    for name in DROPPED {
-        headers.remove(name);
-    }
-    cookies(headers, host);
-    let framed = headers.contains_key(header::X_FRAME_OPTIONS)
-        || headers
-            .get_all(header::CONTENT_SECURITY_POLICY)
-            .iter()
-            .any(|it| memchr::memmem::find(it.as_bytes(), b"frame-ancestors").is_some());
-    if !framed {
-        // A policy of its own beside the tenant's: browsers apply both.
-        headers.append(
-            header::CONTENT_SECURITY_POLICY,
-            HeaderValue::from_static("frame-ancestors 'self'"),
-        );
-    }
-    if !headers.contains_key(&CORP) {
-        headers.insert(CORP, HeaderValue::from_static("same-origin"));
-    }
-    headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
-}
-
-/// Drops cookies with our names, and those for more hosts than the tenant's own.
-fn cookies(headers: &mut HeaderMap, host: &HostName) {
-    let passes = |it: &HeaderValue| is_harmless(it.as_bytes(), host);
-    if headers.get_all(header::SET_COOKIE).iter().all(passes) {
-        return;
-    }
-    let kept: Vec<HeaderValue> = headers
-        .get_all(header::SET_COOKIE)
-        .iter()
-        .filter(|it| passes(it))
+/// Drops the headers that a tenant has no business to send.
+pub(super) fn drop_reserved(headers: &mut HeaderMap) {
+    let gone: Vec<HeaderName> = headers
+        .keys()
+        .filter(|it| is_reserved(it.as_str()))
         .cloned()
         .collect();
-    headers.remove(header::SET_COOKIE);
-    for cookie in kept {
-        headers.append(header::SET_COOKIE, cookie);
+    for name in gone {
+        headers.remove(name);
     }
 }
 
-fn is_harmless(cookie: &[u8], host: &HostName) -> bool {
-    let mut parts = cookie.split(|it| *it == b';');
-    let name = parts
-        .next()
-        .and_then(|it| it.split(|it| *it == b'=').next())
-        .unwrap_or_default()
-        .trim_ascii();
-    // Browsers compare the prefix without regard to case; a nameless cookie can pose as any.
-    if name.is_empty() || name.to_ascii_lowercase().starts_with(b"__host-portcullis") {
-        return false;
-    }
-    parts.all(|attribute| {
-        let mut pair = attribute.splitn(2, |it| *it == b'=');
-        let name = pair.next().unwrap_or_default().trim_ascii();
-        if !name.eq_ignore_ascii_case(b"domain") {
-            return true;
-        }
-        let value = pair.next().unwrap_or_default().trim_ascii();
-        let value = value.strip_prefix(b".").unwrap_or(value);
-        value.is_empty() || value.eq_ignore_ascii_case(host.as_str().as_bytes())
-    })
+fn is_reserved(name: &str) -> bool {
+    matches!(
+        name,
+        "clear-site-data" | "strict-transport-security" | "alt-svc" | "service-worker-allowed"
+    ) || name.starts_with(OURS)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn host() -> HostName {
-        HostName::parse("b.example.net").unwrap()
+/// `Trailer` stays: hyper sends the trailers that it names.
+fn drop_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
     }
-
-    #[test]
-    fn h13_a_tenant_speaks_for_nobody_else() {
-        let mut headers = HeaderMap::new();
-        for (name, value) in [
-            ("x-portcullis-assertion", "forged"),
-            ("set-cookie", "__Host-portcullis=forged; Path=/; Secure"),
-            ("set-cookie", "__HOST-Portcullis-login-00000000=x"),
-            ("set-cookie", "=__Host-portcullis=x"),
-            ("set-cookie", "x=1; Domain=example.net"),
-            ("set-cookie", "y=1; domain = .b.example.net"),
-            ("set-cookie", "z=1; Path=/"),
-            ("clear-site-data", "\"*\""),
-            ("strict-transport-security", "max-age=0"),
-            ("alt-svc", "h3=\":1\""),
-            ("service-worker-allowed", "/"),
-        ] {
-            headers.append(
-                HeaderName::from_static(name),
-                HeaderValue::from_static(value),
-            );
-        }
-        guarded(&mut headers, &host());
-        let cookies: Vec<_> = headers.get_all(header::SET_COOKIE).iter().collect();
-        assert_eq!(cookies, ["y=1; domain = .b.example.net", "z=1; Path=/"]);
-        for gone in [
-            "x-portcullis-assertion",
-            "clear-site-data",
-            "alt-svc",
-            "service-worker-allowed",
-        ] {
-            assert!(!headers.contains_key(gone), "{gone}");
-        }
-        assert_eq!(
-            headers[header::STRICT_TRANSPORT_SECURITY],
-            "max-age=31536000"
-        );
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|it| it.to_str().ok())
+        .flat_map(|it| it.split(','))
+        .filter_map(|it| it.trim().parse().ok())
+        .filter(|it: &HeaderName| *it != SET_COOKIE && !it.as_str().starts_with("content-"))
+        .collect();
+    let own = headers
+        .keys()
+        .filter(|it| is_hop_by_hop(it) && it.as_str() != "trailer")
+        .cloned();
+    let gone: Vec<HeaderName> = own.chain(named).collect();
+    for name in gone {
+        headers.remove(name);
     }
+    headers.remove(UPGRADE);
+}
 
-    #[test]
-    fn a_tenant_may_say_itself_who_frames_it() {
-        let mut headers = HeaderMap::new();
-        headers.insert(
-            header::CONTENT_SECURITY_POLICY,
-            HeaderValue::from_static("default-src 'self'; frame-ancestors https://x.test"),
-        );
-        guarded(&mut headers, &host());
-        assert_eq!(
-            headers
-                .get_all(header::CONTENT_SECURITY_POLICY)
-                .iter()
-                .count(),
-            1
-        );
-        let mut silent = HeaderMap::new();
-        guarded(&mut silent, &host());
-        assert_eq!(
-            silent[header::CONTENT_SECURITY_POLICY],
-            "frame-ancestors 'self'"
-        );
-        assert_eq!(silent[CORP], "same-origin");
+fn drop_cookies(headers: &mut HeaderMap, rules: &Rules) {
+    // An open host's cookies are its own affair, as long as they are not ours.
+    let host = (rules.level == Level::Guarded).then_some(rules.host.as_str());
+    let bad = |it: &HeaderValue| is_bad_cookie(it.as_bytes(), host);
+    if !headers.get_all(SET_COOKIE).iter().any(bad) {
+        return;
     }
+    let good: Vec<HeaderValue> = headers
+        .get_all(SET_COOKIE)
+        .iter()
+        .filter(|it| !bad(it))
+        .cloned()
+        .collect();
+    headers.remove(SET_COOKIE);
+    for value in good {
+        headers.append(SET_COOKIE, value);
+    }
+}
 
-    #[test]
-    fn what_connection_names_is_not_passed_on() {
-        let mut headers = HeaderMap::new();
-        headers.insert(
-            header::CONNECTION,
-            HeaderValue::from_static("close, X-Odd, Content-Length"),
-        );
-        headers.insert("x-odd", HeaderValue::from_static("1"));
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("2"));
-        hop_by_hop(&mut headers);
-        assert_eq!(headers.len(), 1);
-        assert!(headers.contains_key(header::CONTENT_LENGTH));
+/// One of ours, or one that siblings would get. Browsers compare the prefix without regard to
+/// case, and take a cookie without a name for one.
+fn is_bad_cookie(line: &[u8], host: Option<&str>) -> bool {
+    const COOKIE: &[u8] = b"__host-portcullis";
+    let mut parts = line.split(|it| *it == b';');
+    let pair = parts.next().unwrap_or_default();
+    let name = pair
+        .iter()
+        .position(|it| !matches!(it, b'=' | b' ' | b'\t'))
+        .and_then(|it| pair.get(it..))
+        .unwrap_or_default();
+    let ours = name
+        .get(..COOKIE.len())
+        .is_some_and(|it| it.eq_ignore_ascii_case(COOKIE));
+    ours || host.is_some_and(|host| parts.any(|it| is_foreign_domain(it, host)))
+}
+
+fn is_foreign_domain(attribute: &[u8], host: &str) -> bool {
+    let mut parts = attribute.splitn(2, |it| *it == b'=');
+    let name = parts.next().unwrap_or_default().trim_ascii();
+    let value = parts.next().unwrap_or_default().trim_ascii();
+    let value = value.strip_prefix(b".").unwrap_or(value);
+    name.eq_ignore_ascii_case(b"domain")
+        && !value.is_empty()
+        && !value.eq_ignore_ascii_case(host.as_bytes())
+}
+
+/// What a tenant that says nothing of it is protected by.
+fn guard(headers: &mut HeaderMap) {
+    let says_who_may_frame = headers.contains_key(X_FRAME_OPTIONS)
+        || headers.get_all(CONTENT_SECURITY_POLICY).iter().any(|it| {
+            let lower = it.as_bytes().to_ascii_lowercase();
+            memchr::memmem::find(&lower, b"frame-ancestors").is_some()
+        });
+    if !says_who_may_frame {
+        headers.append(CONTENT_SECURITY_POLICY, FRAME_ANCESTORS);
+    }
+    if !headers.contains_key(CORP) {
+        headers.insert(CORP, SAME_ORIGIN);
     }
 }

@@ -1,8 +1,8 @@
-//! Bodies on their way: each piece passes only while the vigil holds, within its time.
+//! Bodies under way. Each piece is let through only while the vigil holds; a silent one is
+//! woken when it is over; one that stalls is ended.
 
 use std::{
     cell::Cell,
-    net::SocketAddr,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
@@ -10,187 +10,173 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::{body::Incoming, client::conn::http1::SendRequest};
-use tokio::time::{Instant, Sleep};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::{
-    authz::{Over, Vigil},
     body::{Body, BodyError},
-    config::Limits,
-    forward::{ForwardError, Pool},
+    forward::{ForwardError, Patience, Pool, Shared, check, clean, pool::Conn},
 };
 
-/// A connection to be laid to rest once its answer has been read to the end.
-pub(super) struct Keep {
-    pool: Rc<Pool>,
-    address: SocketAddr,
-    sender: Option<SendRequest<Body>>,
-    sent: Rc<Cell<bool>>,
+/// The fate of a request's body, as its answer's side sees it.
+#[derive(Debug, Default)]
+pub(super) struct Broke {
+    finished: Cell<bool>,
+    pieces: Cell<u64>,
+    why: Cell<Option<Fault>>,
 }
 
-impl Keep {
-    pub(super) fn new(
-        pool: Rc<Pool>,
-        address: SocketAddr,
-        sender: SendRequest<Body>,
-        sent: Rc<Cell<bool>>,
-    ) -> Self {
-        Self {
-            pool,
-            address,
-            sender: Some(sender),
-            sent,
-        }
-    }
-
-    /// The answer has ended as it should. An answer that came before the request's body was
-    /// read leaves a connection that nobody may use again.
-    fn rest(&mut self) {
-        if let Some(sender) = self.sender.take()
-            && self.sent.get()
-        {
-            self.pool.put(self.address, sender);
-        }
-    }
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+enum Fault {
+    #[error("the request's body is too large")]
+    TooLarge,
+    #[error("the request's body stalled")]
+    Stalled,
+    #[error("the request's body broke off")]
+    Broken,
+    #[error(transparent)]
+    Over(crate::authz::Over),
 }
 
-/// The time that the next piece may take, set anew at each piece.
-struct Patience {
-    most: Duration,
-    sleep: Option<Pin<Box<Sleep>>>,
-}
+/// An answer that stalled.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer stalled")]
+struct AnswerStalled;
 
-impl Patience {
-    fn new(most: Duration) -> Self {
-        Self { most, sleep: None }
+impl Broke {
+    pub(super) fn finish(&self) {
+        self.finished.set(true);
     }
 
-    fn is_out(&mut self, context: &mut Context<'_>) -> bool {
-        let most = self.most;
-        let sleep = self
-            .sleep
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(most)));
-        sleep.as_mut().poll(context).is_ready()
+    /// Whether all of it was sent.
+    pub(super) fn is_finished(&self) -> bool {
+        self.finished.get()
     }
 
-    fn renew(&mut self) {
-        if let Some(sleep) = &mut self.sleep {
-            sleep.as_mut().reset(Instant::now() + self.most);
-        }
+    /// How many pieces were sent.
+    pub(super) fn moved(&self) -> u64 {
+        self.pieces.get()
+    }
+
+    /// Why it broke off, if it did.
+    pub(super) fn why(&self) -> Option<ForwardError> {
+        self.why.get().map(|it| match it {
+            Fault::TooLarge => ForwardError::BodyTooLarge,
+            Fault::Stalled => ForwardError::BodyStalled,
+            Fault::Broken => ForwardError::BodyBroken,
+            Fault::Over(over) => ForwardError::Over(over),
+        })
     }
 }
 
-/// A vigil, and the alarm that wakes a body which waits.
-struct Watched {
-    vigil: Vigil,
+/// Ends a stream that is silent for too long, or whose vigil is over. Costs nothing until the
+/// stream has nothing to give.
+#[derive(Default)]
+struct Waiting {
+    patience: Option<Duration>,
+    stall: Option<Pin<Box<Sleep>>>,
     alarm: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    /// Since the last piece nothing was waited for.
+    fresh: bool,
 }
 
-impl Watched {
-    fn new(vigil: Vigil) -> Self {
-        Self { vigil, alarm: None }
+/// Why waiting ended.
+enum Ended {
+    Stalled,
+    Over(crate::authz::Over),
+}
+
+impl Waiting {
+    /// A piece came.
+    fn moved(&mut self) {
+        self.fresh = true;
     }
 
-    fn check(&mut self) -> Result<(), Over> {
-        self.vigil.check(self.vigil.now())
+    fn poll(&mut self, vigil: Option<&Shared>, context: &mut Context<'_>) -> Poll<Ended> {
+        if let Some(vigil) = vigil
+            && let Poll::Ready(over) = self.poll_alarm(vigil, context)
+        {
+            return Poll::Ready(Ended::Over(over));
+        }
+        let Some(patience) = self.patience else {
+            return Poll::Pending;
+        };
+        let fresh = std::mem::replace(&mut self.fresh, false);
+        let stall = self.stall.get_or_insert_with(|| Box::pin(sleep(patience)));
+        if fresh {
+            stall.as_mut().reset(Instant::now() + patience);
+        }
+        stall.as_mut().poll(context).map(|()| Ended::Stalled)
     }
 
-    /// Whether it is over, else wakes the task when it may be.
-    fn is_over(&mut self, context: &mut Context<'_>) -> Result<(), Over> {
+    fn poll_alarm(
+        &mut self,
+        vigil: &Shared,
+        context: &mut Context<'_>,
+    ) -> Poll<crate::authz::Over> {
         loop {
-            let alarm = self.alarm.get_or_insert_with(|| self.vigil.alarm());
+            let alarm = self.alarm.get_or_insert_with(|| vigil.borrow().alarm());
             if alarm.as_mut().poll(context).is_pending() {
-                return Ok(());
+                return Poll::Pending;
             }
-            self.check()?;
-            if self.vigil.is_draining() {
-                // It may finish; and this alarm would ring for ever.
+            if let Err(over) = check(vigil) {
+                return Poll::Ready(over);
+            }
+            if vigil.borrow().is_draining() {
+                // What is in hand is finished, and asked about at each piece.
                 self.alarm = Some(Box::pin(std::future::pending()));
-                return Ok(());
+                return Poll::Pending;
             }
             self.alarm = None;
         }
     }
 }
 
-/// The answer's body as a [`Body`]: nothing to watch where it has ended already.
-pub(super) fn download(body: Incoming, vigil: Vigil, mut keep: Keep, limits: &Limits) -> Body {
-    if body.is_end_stream() {
-        keep.rest();
-        return Body::Empty;
-    }
-    Body::stream(Download {
-        body,
-        watched: Watched::new(vigil),
-        keep,
-        patience: Patience::new(limits.stream_timeout),
-    })
-}
-
-/// From the upstream to the client.
-struct Download {
-    body: Incoming,
-    watched: Watched,
-    keep: Keep,
-    patience: Patience,
-}
-
-impl HttpBody for Download {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
-            self.watched.is_over(context)?;
-            if self.patience.is_out(context) {
-                return Poll::Ready(Some(Err(ForwardError::TooSlow.into())));
-            }
-            return Poll::Pending;
-        };
-        let Some(frame) = frame else {
-            self.keep.rest();
-            return Poll::Ready(None);
-        };
-        self.watched.check()?;
-        self.patience.renew();
-        if self.body.is_end_stream() {
-            self.keep.rest();
-        }
-        Poll::Ready(Some(frame.map_err(Into::into)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// From the client to the upstream.
+/// A request's body on its way up.
 pub(super) struct Upload {
     body: Body,
-    watched: Watched,
-    sent: Rc<Cell<bool>>,
-    /// Bytes that may still come; `None`: any number.
+    vigil: Option<Shared>,
+    waiting: Waiting,
     left: Option<u64>,
-    patience: Patience,
+    broke: Rc<Broke>,
 }
 
 impl Upload {
-    pub(super) fn new(body: Body, vigil: Vigil, sent: Rc<Cell<bool>>, limits: &Limits) -> Self {
+    pub(super) fn new(
+        body: Body,
+        vigil: Option<Shared>,
+        patience: Patience,
+        broke: Rc<Broke>,
+    ) -> Self {
+        let waiting = Waiting {
+            patience: Some(patience.body),
+            ..Waiting::default()
+        };
         Self {
             body,
-            watched: Watched::new(vigil),
-            sent,
-            left: (limits.body > 0).then_some(limits.body),
-            patience: Patience::new(limits.body_timeout),
+            vigil,
+            waiting,
+            left: (patience.largest > 0).then_some(patience.largest),
+            broke,
         }
+    }
+
+    fn fail(&self, why: Fault) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.broke.why.set(Some(why));
+        Poll::Ready(Some(Err(why.into())))
+    }
+
+    /// Counts a piece against what may be sent.
+    fn count(&mut self, bytes: &Bytes) -> Result<(), Fault> {
+        self.broke.pieces.set(self.broke.pieces.get() + 1);
+        if let Some(left) = &mut self.left {
+            *left = left
+                .checked_sub(bytes.len() as u64)
+                .ok_or(Fault::TooLarge)?;
+        }
+        Ok(())
     }
 }
 
@@ -202,34 +188,38 @@ impl HttpBody for Upload {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if Pin::new(&mut self.body).is_end_stream() {
-            self.sent.set(true);
-            return Poll::Ready(None);
-        }
-        let frame = match Pin::new(&mut self.body).poll_frame(context) {
-            Poll::Ready(frame) => frame,
-            Poll::Pending => {
-                self.watched.is_over(context)?;
-                if self.patience.is_out(context) {
-                    return Poll::Ready(Some(Err(ForwardError::TooSlow.into())));
-                }
-                return Poll::Pending;
+        let this = &mut *self;
+        loop {
+            if let Some(Err(over)) = this.vigil.as_ref().map(check) {
+                return this.fail(Fault::Over(over));
             }
-        };
-        let Some(frame) = frame.transpose()? else {
-            self.sent.set(true);
-            return Poll::Ready(None);
-        };
-        self.watched.check()?;
-        self.patience.renew();
-        let length = frame.data_ref().map_or(0, |it| it.len() as u64);
-        if let Some(left) = &mut self.left {
-            *left = left.checked_sub(length).ok_or(ForwardError::TooLarge)?;
+            match Pin::new(&mut this.body).poll_frame(context) {
+                Poll::Pending => break,
+                Poll::Ready(None) => {
+                    this.broke.finish();
+                    return Poll::Ready(None);
+                }
+                Poll::Ready(Some(Err(_))) => return this.fail(Fault::Broken),
+                Poll::Ready(Some(Ok(frame))) => {
+                    this.waiting.moved();
+                    // A visitor's trailers end here.
+                    if let Ok(bytes) = frame.into_data() {
+                        if let Err(fault) = this.count(&bytes) {
+                            return this.fail(fault);
+                        }
+                        if this.body.is_end_stream() {
+                            this.broke.finish();
+                        }
+                        return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                    }
+                }
+            }
         }
-        if self.body.is_end_stream() {
-            self.sent.set(true);
+        match this.waiting.poll(this.vigil.as_ref(), context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ended::Stalled) => this.fail(Fault::Stalled),
+            Poll::Ready(Ended::Over(over)) => this.fail(Fault::Over(over)),
         }
-        Poll::Ready(Some(Ok(frame)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -238,5 +228,111 @@ impl HttpBody for Upload {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+/// An answer's body on its way down. Gives the connection back when it ended cleanly.
+pub(super) struct Download {
+    body: Incoming,
+    vigil: Option<Shared>,
+    waiting: Waiting,
+    conn: Option<(Rc<Pool>, Conn)>,
+}
+
+impl Download {
+    pub(super) fn new(
+        body: Incoming,
+        vigil: Option<Shared>,
+        conn: Option<(Rc<Pool>, Conn)>,
+    ) -> Self {
+        Self {
+            body,
+            vigil,
+            waiting: Waiting::default(),
+            conn,
+        }
+    }
+
+    /// May be silent for so long; `None`: for ever.
+    pub(super) fn patient(mut self, patience: Option<Duration>) -> Self {
+        self.waiting.patience = patience;
+        self
+    }
+
+    /// There is nothing (more) to come.
+    pub(super) fn finish(mut self) {
+        self.give_back();
+    }
+
+    fn give_back(&mut self) {
+        if let Some((pool, conn)) = self.conn.take() {
+            pool.put(conn);
+        }
+    }
+
+    /// Breaks off: the visitor must not take what came so far for all of it.
+    fn fail(&mut self, why: impl Into<BodyError>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.conn = None;
+        Poll::Ready(Some(Err(why.into())))
+    }
+}
+
+impl HttpBody for Download {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        if let Some(Err(over)) = this.vigil.as_ref().map(check) {
+            return this.fail(over);
+        }
+        match Pin::new(&mut this.body).poll_frame(context) {
+            Poll::Ready(None) => {
+                this.give_back();
+                return Poll::Ready(None);
+            }
+            Poll::Ready(Some(Err(error))) => return this.fail(error),
+            Poll::Ready(Some(Ok(frame))) => {
+                this.waiting.moved();
+                return Poll::Ready(Some(Ok(tame_trailers(frame))));
+            }
+            Poll::Pending => {}
+        }
+        match this.waiting.poll(this.vigil.as_ref(), context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ended::Stalled) => this.fail(AnswerStalled),
+            Poll::Ready(Ended::Over(over)) => this.fail(over),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Download {
+    /// hyper may not ask again after the last piece of a body whose length it knows.
+    fn drop(&mut self) {
+        if self.body.is_end_stream() {
+            self.give_back();
+        }
+    }
+}
+
+/// Trailers are headers too.
+fn tame_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            clean::drop_reserved(&mut trailers as &mut HeaderMap);
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
     }
 }

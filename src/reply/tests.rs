@@ -80,6 +80,12 @@ pub(crate) fn all() -> Vec<(u16, Refusal)> {
         ),
         (
             503,
+            Refusal::Busy {
+                retry_after: secs(2),
+            },
+        ),
+        (
+            503,
             Refusal::StoreAway {
                 retry_after: secs(5),
             },

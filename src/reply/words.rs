@@ -1,7 +1,7 @@
 //! What a refusal says: what happened, and what to do.
 
 use super::{Asker, Refusal, page::Button};
-use crate::intake::Malformed;
+use crate::{config::Policy, intake::Malformed};
 
 /// The words of one refusal.
 pub(super) struct Words {
@@ -133,6 +133,10 @@ fn sentences(refusal: &Refusal) -> (&'static str, &'static str) {
             "The app is starting",
             "It will be ready in a moment. This page looks again by itself.",
         ),
+        Refusal::Busy { .. } => (
+            "A queue at the gate",
+            "Many people are signing in at this moment.",
+        ),
         Refusal::StoreAway { .. } => (
             "Back in a moment",
             "The gateway cannot reach its records just now, so nobody can sign in. You have done nothing wrong.",
@@ -166,7 +170,20 @@ fn advice(refusal: &Refusal, asker: &Asker) -> &'static [&'static str] {
             "Sign in, and you come back to this page.",
             "What you had typed was not sent. Copy it before you go on.",
         ],
-        Refusal::NotEnough { .. } => &["Sign in once more, and you come back to this page."],
+        Refusal::NotEnough {
+            login_url: Some(_), ..
+        } => &["Sign in once more, and you come back to this page."],
+        Refusal::NotEnough {
+            policy: Policy::HardwareKey,
+            ..
+        } => &[
+            "This app can be opened with a security key only, and your account has none.",
+            "Ask the people who run this server what to do.",
+        ],
+        Refusal::NotEnough { .. } => &[
+            "Your account has no authenticator app yet.",
+            "Ask the people who run this server for a new set-up link: it takes two minutes.",
+        ],
         Refusal::Forbidden => &[
             "Check the address for a slip.",
             "To be let in, ask the people who run this server.",
@@ -196,6 +213,9 @@ fn advice(refusal: &Refusal, asker: &Asker) -> &'static [&'static str] {
         Refusal::Stopped => &["Ask the people who run this server to start it."],
         Refusal::Starting { .. } => {
             &["If this takes longer than two minutes, tell the people who run this server."]
+        }
+        Refusal::Busy { .. } => {
+            &["Go back in a few seconds and try again. Your password was not looked at."]
         }
         Refusal::StoreAway { .. } => &[
             "This page looks again by itself.",

@@ -26,6 +26,9 @@ pub const HALF: &str = "half";
 /// After [`PREFIX`], and before 8 hex digits: a sign-in attempt.
 const ATTEMPT: &str = "login-";
 
+/// After [`PREFIX`]: a failed callback has begun again by itself, and does so only once.
+pub const RETRIED: &str = "retried";
+
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The session cookie; the browser keeps it until `login_exp`.
@@ -67,6 +70,11 @@ pub(super) fn tenant(sealed: &str) -> HeaderValue {
 /// A half-done login, sealed.
 pub fn half(sealed: &str) -> HeaderValue {
     build(&format!("{PREFIX}{HALF}"), sealed, ATTEMPT_LIFE)
+}
+
+/// Notes that a failed callback has begun again by itself, for a minute.
+pub fn retried() -> HeaderValue {
+    build(&format!("{PREFIX}{RETRIED}"), "1", Duration::from_secs(60))
 }
 
 /// Takes the cookie `PREFIX` + `name` away.

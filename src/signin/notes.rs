@@ -72,6 +72,9 @@ pub struct HalfLogin {
     pub state: Option<String>,
     /// SHA-256 of the password hash that was right: a changed password ends half-done logins.
     pub password: Digest,
+    /// A step-up: the login (its digest) that the next factor raises, instead of a new one.
+    #[serde(default)]
+    pub raises: Option<Digest>,
 }
 
 #[derive(Serialize, Deserialize)]

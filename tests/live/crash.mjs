@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Gateway, PASSWORD } from './lib/gateway.mjs';
-import { asks, fill, findForm, forms, signIn } from './lib/http.mjs';
+import { asks, fill, findForm, forms, signIn, unescape } from './lib/http.mjs';
 import { Authenticator } from './lib/totp.mjs';
 
 const KILLS = Number(process.env.PORTCULLIS_KILLS ?? 200);
@@ -48,10 +48,10 @@ async function enrol(person, client) {
   const second = await client.submit(first, password, fill(password, { user: person.name, password: PASSWORD }));
   const code = findForm(second, 'code');
   assert(code, `${second.status} ${second.url} ${second.text.slice(0, 1500)}`);
-  const uri = second.text.match(/otpauth:\/\/[^\s"'<]+/)?.[0]?.replaceAll('&amp;', '&');
+  const uri = second.text.match(/otpauth:\/\/[^\s"'<]+/)?.[0];
   const shown = uri ? undefined : second.text.replace(/<[^>]+>/g, ' ').match(/(?:[A-Z2-7]{4}\s*){8,}/)?.[0].replace(/\s/g, '');
   assert(uri || shown, 'no secret on the page');
-  person.draft = new Authenticator(uri ?? `otpauth://totp/${person.name}?secret=${shown}`);
+  person.draft = new Authenticator(uri ? unescape(uri) : `otpauth://totp/${person.name}?secret=${shown}`);
   const done = await client.submit(second, code, fill(code, { code: await person.draft.code() }));
   assert(done.status < 400, `${done.status} ${done.text.slice(0, 500)}`);
   assert(!forms(done.text).some((form) => asks(form) === 'code'), done.text.slice(0, 1500));

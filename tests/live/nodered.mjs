@@ -305,11 +305,13 @@ describe('in Chromium', () => {
     assert.equal(encoded, '/mirror/node-red%2Finject');
   });
 
-  test('both transports by uibuilder\'s own client in the page', { timeout: 60_000 }, async () => {
+  test('uibuilder\'s own client begins by polling and goes on by WebSocket', { timeout: 60_000 }, async () => {
+    const upgraded = page.waitForEvent('websocket', (socket) => socket.url().includes(`${SOCKET_PATH}/?EIO=4&transport=websocket`));
     await page.goto(gate.url('r1', '/app/'));
     await page.waitForFunction(() => window.uibuilder?.get('ioConnected') === true);
-    const used = await page.evaluate(() => performance.getEntriesByType('resource').map((entry) => entry.name).filter((name) => name.includes('transport=')));
-    assert(used.some((name) => name.includes('transport=polling')) || used.length === 0, JSON.stringify(used));
+    const used = await page.evaluate(() => performance.getEntriesByType('resource').map((entry) => entry.name).filter((name) => name.includes('transport=polling')));
+    assert(used.length > 1, JSON.stringify(used));
+    await (await upgraded).waitForEvent('framereceived');
   });
 });
 

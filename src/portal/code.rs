@@ -1,0 +1,132 @@
+//! The second step: a code. What stands between the steps is an opaque ticket, never a session.
+
+use http::{Response, StatusCode};
+
+use super::{
+    Answer, Visit, complete, form, form_page, local,
+    login::{Wanted, wanted, with_state},
+    view::{self, FieldError},
+};
+use crate::{
+    account::TotpCheck,
+    body::Body,
+    reply::Refusal,
+    secret,
+    signin::{HalfLogin, cookie},
+    store::{StoreError, UserRecord},
+};
+
+/// Shows the form, to who has done the first step in this browser.
+pub(super) async fn show(visit: &mut Visit<'_>) -> Answer {
+    let wanted = wanted(visit)?;
+    match half_done(visit).await? {
+        Some((_, user)) => Ok(page(StatusCode::OK, wanted.as_ref(), &user, Vec::new())),
+        None => Ok(local(&with_state("/login", wanted.as_ref()))),
+    }
+}
+
+/// Looks at the code.
+pub(super) async fn check(visit: &mut Visit<'_>) -> Answer {
+    let wanted = wanted(visit)?;
+    let form = form::read(visit).await?;
+    let Some((half, user)) = half_done(visit).await? else {
+        return Ok(local(&with_state("/login", wanted.as_ref())));
+    };
+    let refused = match judge(visit, &user, form.text("code")).await? {
+        Judged::Right => {
+            return complete::on_portal(visit, &user, Some(&half), wanted.as_ref()).await;
+        }
+        Judged::NotEnrolled => return Ok(local(&with_state("/login", wanted.as_ref()))),
+        Judged::Refused(text) => text,
+    };
+    let errors = vec![FieldError::new("code", refused)];
+    Ok(page(
+        StatusCode::UNAUTHORIZED,
+        wanted.as_ref(),
+        &user,
+        errors,
+    ))
+}
+
+/// What a code was good for.
+pub(super) enum Judged {
+    Right,
+    /// Nothing; the words for it.
+    Refused(&'static str),
+    /// There is nothing to compare it with.
+    NotEnrolled,
+}
+
+/// Looks at a code; a wrong one takes its time.
+pub(super) async fn judge(
+    visit: &Visit<'_>,
+    user: &UserRecord,
+    code: &str,
+) -> Result<Judged, Refusal> {
+    let digits: String = code.chars().filter(|it| !it.is_whitespace()).collect();
+    if digits.is_empty() {
+        return Ok(Judged::Refused("Type the six digits that your app shows."));
+    }
+    match visit.desk.accounts.check_totp(&user.id, &digits).await? {
+        TotpCheck::Right => return Ok(Judged::Right),
+        TotpCheck::NotEnrolled => return Ok(Judged::NotEnrolled),
+        TotpCheck::Wrong | TotpCheck::Used => visit.hold_back().await,
+        TotpCheck::TooOften { retry_after } => {
+            visit.hold_back().await;
+            return Err(Refusal::TooOften { retry_after });
+        }
+    }
+    tracing::info!(id = visit.inbound.id, user = %user.name, "wrong code");
+    Ok(Judged::Refused(
+        "That code is wrong or was used before. Wait for the next one.",
+    ))
+}
+
+/// The half-done login of this browser, if it still stands.
+async fn half_done(visit: &Visit<'_>) -> Result<Option<(HalfLogin, UserRecord)>, StoreError> {
+    let Some(sealed) = cookie::only(visit.others(), cookie::HALF) else {
+        return Ok(None);
+    };
+    open(visit, sealed).await
+}
+
+/// Reads a half-done login: made here, in time, on this device, for an account that is as it was.
+pub(super) async fn open(
+    visit: &Visit<'_>,
+    sealed: &str,
+) -> Result<Option<(HalfLogin, UserRecord)>, StoreError> {
+    let signin = &visit.desk.signin;
+    let Ok(half) = signin.open_half_login(sealed, &visit.inbound.host, visit.now) else {
+        return Ok(None);
+    };
+    let device = signin.known_device(visit.others()).map(|it| it.digest());
+    if device != Some(half.device) {
+        return Ok(None);
+    }
+    let id = half.user.clone();
+    let user = visit.desk.store.call(move |store| store.user(&id)).await?;
+    let same_password = |user: &UserRecord| {
+        secret::digest(user.password_hash.as_deref().unwrap_or_default()) == half.password
+    };
+    Ok(user
+        .filter(|it| !it.disabled && same_password(it))
+        .map(|user| (half, user)))
+}
+
+fn page(
+    status: StatusCode,
+    wanted: Option<&Wanted>,
+    user: &UserRecord,
+    errors: Vec<FieldError>,
+) -> Response<Body> {
+    form_page(
+        status,
+        &view::Code {
+            action: with_state("/login/code", wanted),
+            restart: with_state("/login", wanted),
+            username: user.name.as_str(),
+            errors_title: "That did not work",
+            errors,
+        },
+    )
+}

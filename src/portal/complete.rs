@@ -1,0 +1,213 @@
+//! A login is complete: a new id, a new session, and the end of what was there before.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, Response, header};
+
+use super::{Answer, Visit, local, login::Wanted, login::with_state, with_cookies};
+use crate::{
+    body::Body,
+    name::{HostName, TenantId},
+    reply::Refusal,
+    secret,
+    session::{Cell, Ended, NewLogin},
+    signin::{HalfLogin, cookie},
+    store::UserRecord,
+    token::Use,
+};
+
+/// A login that stands.
+pub(super) struct Login {
+    /// Its id, plain: for tokens.
+    pub(super) sid: String,
+    pub(super) cell: Arc<Cell>,
+    /// The device's cookie, which now knows the user.
+    pub(super) device: HeaderValue,
+}
+
+/// Where a login is made.
+pub(super) struct At<'a> {
+    pub(super) host: &'a HostName,
+    pub(super) tenant: &'a TenantId,
+    /// Whether it stays there.
+    pub(super) confined: bool,
+}
+
+/// Completes a login on the portal's pages and goes on to what was wanted. `half` is what the
+/// second factor was added to; `None` where there was no second.
+pub(super) async fn on_portal(
+    visit: &Visit<'_>,
+    user: &UserRecord,
+    half: Option<&HalfLogin>,
+    wanted: Option<&Wanted>,
+) -> Answer {
+    let host = visit.inbound.host.clone();
+    let at = At {
+        host: &host,
+        tenant: &super::tenant(),
+        confined: false,
+    };
+    let login = begin(visit, user, half, &at).await?;
+    let cookies = [
+        session_cookie(visit, &login, &at),
+        login.device,
+        cookie::gone(cookie::HALF),
+    ];
+    let next = match wanted {
+        Some(_) => with_state("/login", wanted),
+        None => "/account".to_owned(),
+    };
+    Ok(with_cookies(local(&next), cookies))
+}
+
+/// The cookie for a login, on the host where it was made.
+pub(super) fn session_cookie(visit: &Visit<'_>, login: &Login, at: &At<'_>) -> HeaderValue {
+    let token = token(visit, login, at, Use::Cookie);
+    cookie::session(&token, login.cell.login_exp, visit.now)
+}
+
+/// A token for a login, on the host where it was made.
+pub(super) fn token(visit: &Visit<'_>, login: &Login, at: &At<'_>, usage: Use) -> String {
+    let (tokens, life) = (&visit.desk.tokens, visit.desk.config.session.token);
+    let (sid, now) = (&login.sid, visit.now);
+    login
+        .cell
+        .issue(tokens, sid, at.host, at.tenant, usage, life, now)
+}
+
+/// Begins a login, or raises the one that a step-up is for.
+pub(super) async fn begin(
+    visit: &Visit<'_>,
+    user: &UserRecord,
+    half: Option<&HalfLogin>,
+    at: &At<'_>,
+) -> Result<Login, Refusal> {
+    let mut device = visit.desk.signin.device(visit.others());
+    device.remember(&user.id);
+    let (level, amr) = match half {
+        None => (1, vec!["pwd".to_owned()]),
+        Some(half) => (2, with_code(&half.amr)),
+    };
+    let device_cookie = visit.desk.signin.device_cookie(&device);
+    if let Some(raised) = raise(visit, user, half, level, &amr).await? {
+        return Ok(Login {
+            device: device_cookie,
+            ..raised
+        });
+    }
+    let agent = visit.inbound.headers.get(header::USER_AGENT);
+    let login = NewLogin {
+        user: user.id.clone(),
+        device: device.digest(),
+        amr,
+        level,
+        address: visit.inbound.client,
+        agent: agent
+            .and_then(|it| it.to_str().ok())
+            .unwrap_or_default()
+            .to_owned(),
+        host: at.host.clone(),
+        tenant: at.tenant.clone(),
+        confined_to: at.confined.then(|| at.host.clone()),
+    };
+    let (sid, cell) = visit.desk.sessions.begin(login).await?;
+    end_what_was_before(visit, user, at).await?;
+    tracing::info!(
+        id = visit.inbound.id,
+        user = %user.name,
+        client = %visit.inbound.client,
+        host = %at.host,
+        level,
+        "signed in"
+    );
+    Ok(Login {
+        sid,
+        cell,
+        device: device_cookie,
+    })
+}
+
+/// Nothing of a login that was in this browser goes on under the new one. On a tenant's own
+/// log-in form, the same person's login elsewhere goes on; only this host's part of it ends.
+async fn end_what_was_before(
+    visit: &Visit<'_>,
+    user: &UserRecord,
+    at: &At<'_>,
+) -> Result<(), Refusal> {
+    let Ok(old) = visit.identity else {
+        return Ok(());
+    };
+    let old = &old.lease().cell;
+    if at.confined && old.user == user.id && old.confined_to.is_none() {
+        visit.desk.sessions.end_grant(&old.sid, at.host).await?;
+    } else {
+        visit.desk.sessions.end(&old.sid, Ended::Replaced).await?;
+    }
+    Ok(())
+}
+
+async fn raise(
+    visit: &Visit<'_>,
+    user: &UserRecord,
+    half: Option<&HalfLogin>,
+    level: u8,
+    amr: &[String],
+) -> Result<Option<Login>, Refusal> {
+    let (Ok(identity), Some(raises)) = (visit.identity, half.and_then(|it| it.raises)) else {
+        return Ok(None);
+    };
+    if identity.lease().cell.sid != raises || identity.profile().id != user.id {
+        return Ok(None);
+    }
+    let raised = visit
+        .desk
+        .sessions
+        .raise(&raises, level, amr.to_vec())
+        .await?;
+    Ok(raised.map(|cell| Login {
+        sid: identity.sid().to_owned(),
+        cell,
+        device: HeaderValue::from_static(""),
+    }))
+}
+
+/// The factors so far and a one-time code (RFC 8176).
+fn with_code(before: &[String]) -> Vec<String> {
+    let mut amr = before.to_vec();
+    for factor in ["otp", "mfa"] {
+        if !amr.iter().any(|it| it == factor) {
+            amr.push(factor.to_owned());
+        }
+    }
+    amr
+}
+
+/// Asks for a code on top of a login that stands: for a host that wants more, or fresher.
+pub(super) async fn step_up(visit: &Visit<'_>, wanted: &Wanted) -> Result<Response<Body>, Refusal> {
+    let identity = visit.identity.map_err(|why| Refusal::NotSignedIn {
+        why,
+        login_url: None,
+    })?;
+    let id = identity.profile().id.clone();
+    let user = visit.desk.store.call(move |store| store.user(&id)).await?;
+    let Some(user) = user.filter(|it| it.totp_sealed.is_some() && !it.disabled) else {
+        return Err(Refusal::NotEnough {
+            policy: crate::config::Policy::TwoFactor,
+            login_url: None,
+        });
+    };
+    let half = HalfLogin {
+        user: user.id.clone(),
+        password_time: visit.now,
+        device: identity.lease().cell.device,
+        amr: identity.amr().to_vec(),
+        state: None,
+        password: secret::digest(user.password_hash.as_deref().unwrap_or_default()),
+        raises: Some(identity.lease().cell.sid),
+    };
+    let sealed = visit.desk.signin.half_login(&half, &visit.inbound.host);
+    Ok(with_cookies(
+        local(&with_state("/login/code", Some(wanted))),
+        [cookie::half(&sealed)],
+    ))
+}

@@ -1,0 +1,204 @@
+//! The first step: user name and password.
+
+use http::{Response, StatusCode};
+
+use super::{
+    Answer, Visit, complete, form, form_page, local, onward,
+    view::{self, FieldError},
+    with_cookies,
+};
+use crate::{
+    account::PasswordCheck,
+    authn::NotSignedIn,
+    body::Body,
+    reply::Refusal,
+    secret,
+    session::Ended,
+    signin::{BadAttempt, HalfLogin, State, cookie, login_query},
+};
+
+/// What somebody signs in for: the sealed state as it came, and what it says.
+pub(super) struct Wanted {
+    pub(super) raw: String,
+    pub(super) state: State,
+    /// Whether it may still lead to a ticket. An older one tells only where to begin again.
+    pub(super) fresh: bool,
+}
+
+/// What the query asks for. Nothing is believed but a state that we sealed.
+pub(super) fn wanted(visit: &Visit<'_>) -> Result<Option<Wanted>, Refusal> {
+    let lost = || Refusal::SignInLost {
+        again: "/login".to_owned(),
+    };
+    let Some(raw) = login_query(visit.query()).map_err(|_| lost())? else {
+        return Ok(None);
+    };
+    let signin = &visit.desk.signin;
+    let (state, fresh) = match signin.read_state(raw, visit.now) {
+        Ok(state) => (state, true),
+        Err(BadAttempt::Expired) => (signin.read_old_state(raw).map_err(|_| lost())?, false),
+        Err(BadAttempt::NotOurs | BadAttempt::Elsewhere | BadAttempt::Missing) => {
+            return Err(lost());
+        }
+    };
+    Ok(Some(Wanted {
+        raw: raw.to_owned(),
+        state,
+        fresh,
+    }))
+}
+
+/// `path`, with the state that a sign-in carries from step to step.
+pub(super) fn with_state(path: &str, wanted: Option<&Wanted>) -> String {
+    match wanted {
+        Some(it) => format!("{path}?state={}", it.raw),
+        None => path.to_owned(),
+    }
+}
+
+/// Shows the form, or goes on where somebody is signed in already.
+pub(super) async fn show(visit: &mut Visit<'_>) -> Answer {
+    let wanted = wanted(visit)?;
+    match (visit.identity, wanted) {
+        (Ok(_), None) => Ok(local("/account")),
+        (Ok(identity), Some(wanted)) => onward::go(visit, identity, &wanted).await,
+        (Err(why), wanted) => Ok(page(
+            StatusCode::OK,
+            wanted.as_ref(),
+            notice(why),
+            "",
+            Vec::new(),
+        )),
+    }
+}
+
+/// Looks at name and password.
+pub(super) async fn password(visit: &mut Visit<'_>) -> Answer {
+    let wanted = wanted(visit)?;
+    let form = form::read(visit).await?;
+    let username = form.text("username").trim().to_owned();
+    let password = form.one("password").filter(|it| !it.reveal().is_empty());
+    let Some(password) = password.filter(|_| !username.is_empty()) else {
+        let errors = missing(&username, password.is_none());
+        return Ok(page(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            wanted.as_ref(),
+            None,
+            &username,
+            errors,
+        ));
+    };
+    let device = visit.desk.signin.device(visit.others());
+    let checked = visit
+        .desk
+        .accounts
+        .check_password(
+            &username,
+            password,
+            visit.inbound.client,
+            device.users().first(),
+        )
+        .await?;
+    let user = match checked {
+        PasswordCheck::Right(user) => user,
+        PasswordCheck::Wrong => {
+            visit.hold_back().await;
+            tracing::info!(id = visit.inbound.id, client = %visit.inbound.client, "wrong password");
+            let errors = vec![FieldError::new(
+                "username",
+                "The user name or the password is wrong.",
+            )];
+            let wanted = wanted.as_ref();
+            return Ok(page(
+                StatusCode::UNAUTHORIZED,
+                wanted,
+                None,
+                &username,
+                errors,
+            ));
+        }
+        PasswordCheck::TooOften { retry_after } => {
+            visit.hold_back().await;
+            return Err(Refusal::TooOften { retry_after });
+        }
+        PasswordCheck::Busy { retry_after } => return Err(Refusal::Busy { retry_after }),
+    };
+    if user.totp_sealed.is_none() {
+        return complete::on_portal(visit, &user, None, wanted.as_ref()).await;
+    }
+    let half = HalfLogin {
+        user: user.id.clone(),
+        password_time: visit.now,
+        device: device.digest(),
+        amr: vec!["pwd".to_owned()],
+        state: None,
+        password: secret::digest(user.password_hash.as_deref().unwrap_or_default()),
+        raises: None,
+    };
+    let sealed = visit.desk.signin.half_login(&half, &visit.inbound.host);
+    Ok(with_cookies(
+        local(&with_state("/login/code", wanted.as_ref())),
+        [
+            cookie::half(&sealed),
+            visit.desk.signin.device_cookie(&device),
+        ],
+    ))
+}
+
+fn missing(username: &str, no_password: bool) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    if username.is_empty() {
+        errors.push(FieldError::new("username", "Type your user name."));
+    }
+    if no_password {
+        errors.push(FieldError::new("password", "Type your password."));
+    }
+    errors
+}
+
+fn page(
+    status: StatusCode,
+    wanted: Option<&Wanted>,
+    notice: Option<&str>,
+    username: &str,
+    errors: Vec<FieldError>,
+) -> Response<Body> {
+    form_page(
+        status,
+        &view::Login {
+            action: with_state("/login", wanted),
+            host: wanted.map(|it| it.state.host.as_str()),
+            notice,
+            username,
+            wrong: !errors.is_empty(),
+            errors_title: "That did not work",
+            errors,
+        },
+    )
+}
+
+/// Why somebody who was signed in is asked again.
+fn notice(why: NotSignedIn) -> Option<&'static str> {
+    match why {
+        NotSignedIn::Session(ended) => match ended {
+            Ended::Idle => Some("You were away for a while, so you have been signed out."),
+            Ended::LoginExpired => Some("Your sign-in has reached its time limit."),
+            Ended::Revoked | Ended::Disabled => Some("Your session was ended."),
+            Ended::Credentials => {
+                Some("Your account was changed, so you have been signed out everywhere.")
+            }
+            Ended::Replaced => Some("Somebody else signed in here, which ended your session."),
+            Ended::Logout | Ended::Grant => None,
+        },
+        NotSignedIn::Address => {
+            Some("Your network address has changed, so we ask you to sign in again.")
+        }
+        NotSignedIn::Missing
+        | NotSignedIn::Repeated
+        | NotSignedIn::Malformed
+        | NotSignedIn::Signature
+        | NotSignedIn::Audience
+        | NotSignedIn::Expired
+        | NotSignedIn::Unknown => None,
+    }
+}
