@@ -13,6 +13,8 @@ mod owner;
 mod read;
 mod rules;
 #[cfg(test)]
+mod run_tests;
+#[cfg(test)]
 mod samples;
 
 pub mod claims;

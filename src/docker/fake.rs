@@ -134,6 +134,16 @@ impl Fake {
 
     /// Starts a container with these settings on `net-a`.
     pub(crate) fn run(&self, name: &str, address: &str, env: &[&str]) {
+        self.start_container(name, address, env, &json!({}));
+    }
+
+    /// The same, of a compose project.
+    pub(crate) fn run_of(&self, project: &str, name: &str, address: &str, env: &[&str]) {
+        let labels = json!({"com.docker.compose.project": project});
+        self.start_container(name, address, env, &labels);
+    }
+
+    fn start_container(&self, name: &str, address: &str, env: &[&str], labels: &Value) {
         let now = self.tick();
         let at = jiff::Timestamp::from_nanosecond(i128::from(now))
             .unwrap()
@@ -145,7 +155,7 @@ impl Fake {
             "Image": "sha256:1",
             "State": {"Status": "running", "Running": true, "Paused": false, "StartedAt": at},
             "HostConfig": {"NetworkMode": "net-a"},
-            "Config": {"Env": env, "Labels": {}, "ExposedPorts": {"1880/tcp": {}}},
+            "Config": {"Env": env, "Labels": labels, "ExposedPorts": {"1880/tcp": {}}},
             "NetworkSettings": {
                 "Ports": {"1880/tcp": null},
                 "Networks": {"net-a": {"NetworkID": "n1", "IPAddress": address}},
