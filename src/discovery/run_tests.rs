@@ -45,7 +45,7 @@ fn config(docker: &str) -> Config {
     };
     config.portal.host = Some(host("auth.example.net"));
     config.docker.hosts = vec![docker.to_owned()];
-    config.docker.resync = Duration::from_secs(3600);
+    config.docker.resync = Duration::from_hours(1);
     config.tenants = vec![Arc::new(TenantConfig {
         line: 7,
         hosts: vec![HostPattern::Exact(host("fixed.example.net"))],
@@ -93,7 +93,10 @@ async fn in_town(test: impl AsyncFnOnce(&Town)) {
 fn route(table: &RouteTable, name: &str) -> Option<Arc<HostRoute>> {
     match table.find(&host(name)) {
         Destination::Tenant(route) => Some(route),
-        _ => None,
+        Destination::Portal
+        | Destination::Manager
+        | Destination::NowhereGuarded
+        | Destination::Nowhere => None,
     }
 }
 

@@ -249,7 +249,11 @@ impl Fake {
 }
 
 pub(crate) fn id_of(name: &str) -> String {
-    name.bytes().map(|b| format!("{b:02x}")).collect()
+    const HEX: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
+    ];
+    let digits = name.bytes().flat_map(|b| [b / 16, b % 16]);
+    digits.map(|it| HEX[usize::from(it)]).collect()
 }
 
 fn full(body: &Value) -> Body {
