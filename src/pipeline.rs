@@ -174,7 +174,7 @@ impl Pipeline {
                 let identity = self
                     .identify(visitor, &inbound, &house.portal_tenant)
                     .await?;
-                Ok(portal::page(&house.desk(), inbound, identity.as_ref().map_err(|it| *it)).await)
+                Ok(portal::page(&house.desk(), inbound, identity).await)
             }
             Destination::Manager | Destination::NowhereGuarded => {
                 self.nobody_there(visitor, inbound, asker).await
@@ -208,13 +208,7 @@ impl Pipeline {
         }
         let identity = self.identify(visitor, &inbound, &route.tenant).await?;
         if is_ours(&inbound) {
-            return Ok(portal::gate(
-                &house.desk(),
-                inbound,
-                Some(&route),
-                identity.as_ref().map_err(|it| *it),
-            )
-            .await);
+            return Ok(portal::gate(&house.desk(), inbound, Some(&route), identity).await);
         }
         if let Some(answer) = preflight(&inbound, &route) {
             return Ok(answer);
@@ -294,13 +288,7 @@ impl Pipeline {
             .identify(visitor, &inbound, &house.nobody_tenant)
             .await?;
         if is_ours(&inbound) {
-            return Ok(portal::gate(
-                &house.desk(),
-                inbound,
-                None,
-                identity.as_ref().map_err(|it| *it),
-            )
-            .await);
+            return Ok(portal::gate(&house.desk(), inbound, None, identity).await);
         }
         let why = identity.err().unwrap_or(NotSignedIn::Missing);
         self.to_portal(
@@ -435,7 +423,7 @@ impl Pipeline {
                 HeaderValue::from_static("\"cache\", \"storage\""),
             );
         }
-        reply::headers::secure(&mut response, reply::headers::Referrer::Nothing);
+        reply::headers::secure(&mut response, reply::headers::Referrer::None);
         Some(response)
     }
 

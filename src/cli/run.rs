@@ -141,7 +141,7 @@ fn serve(gateway: &Arc<Gateway>, file: &Path) -> anyhow::Result<()> {
     let file = std::path::absolute(file)?;
     let certificates = gateway.house.config.load().certificates.dir.clone();
     let (reloading, path) = (Arc::clone(gateway), file.clone());
-    let watch = ConfigWatch::start(vec![file.clone(), certificates], move |changed| {
+    let watch = ConfigWatch::start(&[file.clone(), certificates], move |changed| {
         if changed.contains(&path) {
             reload(&reloading, &path);
         } else {

@@ -112,6 +112,7 @@ impl House {
             routes: Arc::clone(&routes),
             clock: with.clock.clone(),
             store: with.store.clone(),
+            portal_origin: portal_origin.clone(),
         };
         Self {
             facts: ArcSwap::from_pointee(facts(&config)),
