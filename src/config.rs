@@ -11,6 +11,7 @@ mod nearest;
 mod pattern;
 mod raw;
 mod read;
+mod reload;
 mod schema;
 mod section;
 mod value;
@@ -24,6 +25,7 @@ pub use self::{
     check::report,
     fault::{Fault, Loaded},
     load::{environment, load, parse},
+    reload::reload,
     schema::schema,
 };
 use crate::name::{GroupName, HostName, UserName};
