@@ -46,8 +46,8 @@ pub fn load(file: &Path, env: &[(String, String)]) -> Result<Loaded, Vec<Fault>>
     let bytes = read_bytes(file).map_err(|it| unreadable(format!("cannot be read: {it}")))?;
     let text = String::from_utf8(bytes).map_err(|it| {
         let good = it.utf8_error().valid_up_to();
-        let lines = it.as_bytes().get(..good).unwrap_or_default();
-        let line = lines.iter().filter(|it| **it == b'\n').count() + 1;
+        let before = it.as_bytes().get(..good).unwrap_or_default();
+        let line = before.split(|it| *it == b'\n').count();
         unreadable(format!("is not UTF-8 (line {line})"))
     })?;
     parse(&text, file, env, &|path| {
@@ -273,8 +273,8 @@ mod tests {
             ("PORTCULLIS__DOCKER__SWARM", "false"),
         ];
         let config = read(text, &env).unwrap().config;
-        assert_eq!(config.session.idle, Duration::from_secs(15 * 60));
-        assert_eq!(config.session.absolute, Duration::from_secs(2 * 3600));
+        assert_eq!(config.session.idle, Duration::from_mins(15));
+        assert_eq!(config.session.absolute, Duration::from_hours(2));
         assert_eq!(config.listen.https.len(), 2);
         assert_eq!(config.listen.workers, 3);
         assert!(!config.log.access);

@@ -20,13 +20,10 @@ pub fn reload(
         column: 0,
         message,
     };
-    match (&running.root_domain, &loaded.config.root_domain) {
-        (Some(before), None) => {
-            return Err(vec![tell(format!(
-                "root_domain: was {before} and is gone; to open the gate, restart the gateway"
-            ))]);
-        }
-        (Some(_) | None, _) => (),
+    if let (Some(before), None) = (&running.root_domain, &loaded.config.root_domain) {
+        return Err(vec![tell(format!(
+            "root_domain: was {before} and is gone; to open the gate, restart the gateway"
+        ))]);
     }
     for key in waiting(running, &loaded.config) {
         let message = format!("{key}: the change takes effect at the next start");

@@ -292,7 +292,7 @@ impl<'a> Section<'a> {
     }
 
     fn fetch(&mut self, name: &str, file: &str, entry: &Entry) {
-        let read = text_of(&entry.node.value, &value::path)
+        let read = text_of(&entry.node.value, value::path)
             .and_then(|path| raw::contents(&path, self.files));
         match read {
             Ok(node) => {
