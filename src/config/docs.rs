@@ -41,7 +41,7 @@ const INTRODUCTION: &str = "\
 
 The gateway reads one file, `config/portcullis.toml` unless `--config` says otherwise.
 Every key has a default: an empty file with `root_domain` is a working gateway.
-`config/portcullis.example.toml` has every key with its default; `portcullis check --schema` prints a JSON schema.
+`config/portcullis.example.toml` has every key with its default; `config/portcullis.schema.json`, which `portcullis check --schema` prints too, is a JSON schema for editors.
 
 - An unknown key, or a value that does not fit, stops the start; all faults are told at once, as `file:line:col: message`.
   `portcullis check` tells them without starting anything, and exits with 2.
@@ -151,6 +151,12 @@ mod tests {
     #[test]
     fn the_example_is_made_from_the_table() {
         compare("config/portcullis.example.toml", &example());
+    }
+
+    #[test]
+    fn the_schema_is_made_from_the_table() {
+        let schema = format!("{:#}\n", crate::config::schema());
+        compare("config/portcullis.schema.json", &schema);
     }
 
     #[test]
