@@ -29,10 +29,14 @@ impl Browser {
     pub(crate) async fn signed_in_at(house: &House, user: &str, steps: i64) -> Self {
         let mut browser = Self::default();
         let login = serde_json::json!({ "username": user, "password": PASSWORD });
-        let first = browser.post(house, "auth", "/.portcullis/api/v1/login", &login).await;
+        let first = browser
+            .post(house, "auth", "/.portcullis/api/v1/login", &login)
+            .await;
         assert_eq!(first.status, 200, "{}", first.text());
         let second = serde_json::json!({ "ticket": first.json()["ticket"], "code": house.code(user, steps) });
-        let answer = browser.post(house, "auth", "/.portcullis/api/v1/login/totp", &second).await;
+        let answer = browser
+            .post(house, "auth", "/.portcullis/api/v1/login/totp", &second)
+            .await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert_eq!(answer.json()["state"], "authenticated");
         browser
@@ -47,7 +51,11 @@ impl Browser {
             .flatten()
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
-        if pairs.is_empty() { String::new() } else { format!("Cookie: {}\r\n", pairs.join("; ")) }
+        if pairs.is_empty() {
+            String::new()
+        } else {
+            format!("Cookie: {}\r\n", pairs.join("; "))
+        }
     }
 
     /// One cookie's value.
@@ -57,7 +65,10 @@ impl Browser {
 
     /// Puts a cookie there.
     pub(crate) fn set_cookie(&mut self, host: &str, name: &str, value: &str) {
-        self.jar.entry(host.to_owned()).or_default().insert(name.to_owned(), value.to_owned());
+        self.jar
+            .entry(host.to_owned())
+            .or_default()
+            .insert(name.to_owned(), value.to_owned());
     }
 
     /// Goes there, once.
@@ -71,29 +82,59 @@ impl Browser {
     }
 
     /// GET with more header lines (each with its CRLF).
-    pub(crate) async fn get(&mut self, house: &House, label: &str, target: &str, mode: Mode, more: &str) -> Answer {
+    pub(crate) async fn get(
+        &mut self,
+        house: &House,
+        label: &str,
+        target: &str,
+        mode: Mode,
+        more: &str,
+    ) -> Answer {
         let metadata = match mode {
             Mode::Navigate => {
                 "Sec-Fetch-Site: none\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\nAccept: text/html\r\n"
             }
-            Mode::Fetch => "Sec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: cors\r\nSec-Fetch-Dest: empty\r\n",
+            Mode::Fetch => {
+                "Sec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: cors\r\nSec-Fetch-Dest: empty\r\n"
+            }
         };
-        self.send(house, label, &format!("GET {target}"), &format!("{metadata}{more}"), "").await
+        self.send(
+            house,
+            label,
+            &format!("GET {target}"),
+            &format!("{metadata}{more}"),
+            "",
+        )
+        .await
     }
 
     /// A page of that host posts JSON.
-    pub(crate) async fn post(&mut self, house: &House, label: &str, target: &str, body: &serde_json::Value) -> Answer {
+    pub(crate) async fn post(
+        &mut self,
+        house: &House,
+        label: &str,
+        target: &str,
+        body: &serde_json::Value,
+    ) -> Answer {
         let text = body.to_string();
         let lines = format!(
             "Sec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: cors\r\nSec-Fetch-Dest: empty\r\nOrigin: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n",
             house.origin(label),
             text.len(),
         );
-        self.send(house, label, &format!("POST {target}"), &lines, &text).await
+        self.send(house, label, &format!("POST {target}"), &lines, &text)
+            .await
     }
 
     /// Sends whatever the test says, with this browser's cookies.
-    pub(crate) async fn send(&mut self, house: &House, label: &str, line: &str, lines: &str, body: &str) -> Answer {
+    pub(crate) async fn send(
+        &mut self,
+        house: &House,
+        label: &str,
+        line: &str,
+        lines: &str,
+        body: &str,
+    ) -> Answer {
         let (host, authority) = (house.host(label), house.authority(label));
         let cookies = self.cookies(&host);
         let raw = format!("{line} HTTP/1.1\r\nHost: {authority}\r\n{cookies}{lines}\r\n{body}");
@@ -122,7 +163,10 @@ impl Browser {
         let (mut label, mut target) = (label.to_owned(), target.to_owned());
         for _ in 0..10 {
             let answer = self.go(house, &label, &target).await;
-            let Some(location) = answer.header("location").filter(|_| (300..400).contains(&answer.status)) else {
+            let Some(location) = answer
+                .header("location")
+                .filter(|_| (300..400).contains(&answer.status))
+            else {
                 return answer;
             };
             (label, target) = split(house, &label, location);
@@ -136,10 +180,19 @@ pub(crate) fn split(house: &House, here: &str, location: &str) -> (String, Strin
     if location.starts_with('/') {
         return (here.to_owned(), location.to_owned());
     }
-    let rest = location.strip_prefix("https://").unwrap_or_else(|| panic!("to {location}"));
+    let rest = location
+        .strip_prefix("https://")
+        .unwrap_or_else(|| panic!("to {location}"));
     let (authority, target) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let label = authority
         .strip_suffix(&format!(".{}:{}", super::house::ROOT, house.address.port()))
         .unwrap_or_else(|| panic!("to another site: {location}"));
-    (label.to_owned(), if target.is_empty() { "/".to_owned() } else { target.to_owned() })
+    (
+        label.to_owned(),
+        if target.is_empty() {
+            "/".to_owned()
+        } else {
+            target.to_owned()
+        },
+    )
 }

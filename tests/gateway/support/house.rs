@@ -97,7 +97,9 @@ impl House {
 
     /// A connection made for that host.
     pub(crate) async fn wire(&self, label: &str) -> Wire {
-        Wire::open(self.address, Arc::clone(&self.trust), &self.host(label)).await.unwrap()
+        Wire::open(self.address, Arc::clone(&self.trust), &self.host(label))
+            .await
+            .unwrap()
     }
 
     /// A user's code, `steps` time steps from now (one step off is accepted).
@@ -125,7 +127,12 @@ impl House {
     /// Closes it. Part of every test.
     pub(crate) async fn close(self) {
         let gateway = self.gateway;
-        soon("closing", tokio::task::spawn_blocking(move || gateway.close())).await.unwrap();
+        soon(
+            "closing",
+            tokio::task::spawn_blocking(move || gateway.close()),
+        )
+        .await
+        .unwrap();
     }
 }
 
@@ -137,7 +144,10 @@ fn configure(dir: &TempDir, a: &Instance, b: &Instance) -> (String, Config) {
     let (chain, key) = authority.issue(&[ROOT, &format!("*.{ROOT}")]).unwrap();
     std::fs::write(certs.join(format!("{ROOT}.crt")), &chain).unwrap();
     std::fs::write(certs.join(format!("{ROOT}.key")), &key).unwrap();
-    let mut config = Config { root_domain: Some(root.clone()), ..Config::default() };
+    let mut config = Config {
+        root_domain: Some(root.clone()),
+        ..Config::default()
+    };
     config.listen.https = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
     config.listen.http = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
     config.listen.admin = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
@@ -177,9 +187,16 @@ fn people(config: &Config, clock: &Clock) -> Vec<(String, String)> {
             };
             let password = Secret::new(PASSWORD);
             let now = clock.now();
-            let user = upkeep::add_with_password(&mut sqlite, &config.login, &name, particulars, &password, now)
-                .unwrap()
-                .unwrap();
+            let user = upkeep::add_with_password(
+                &mut sqlite,
+                &config.login,
+                &name,
+                particulars,
+                &password,
+                now,
+            )
+            .unwrap()
+            .unwrap();
             let new = upkeep::enrol_totp(&mut sqlite, &key, ROOT, &user, now).unwrap();
             (name.as_str().to_owned(), new.secret.reveal().to_owned())
         })
@@ -191,7 +208,10 @@ fn hotp(base32: &str, counter: u64) -> String {
     let mut bits = 0_u64;
     let (mut count, mut key) = (0, Vec::new());
     for c in base32.bytes().filter(|it| *it != b'=') {
-        let value = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".iter().position(|it| *it == c).unwrap();
+        let value = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+            .iter()
+            .position(|it| *it == c)
+            .unwrap();
         bits = bits << 5 | value as u64;
         count += 5;
         if count >= 8 {

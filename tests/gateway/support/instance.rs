@@ -52,7 +52,12 @@ impl Instance {
                 visits.spawn(visit(stream, Arc::clone(&all), Arc::clone(&next)));
             }
         });
-        Self { address, seen, answers, _task: task }
+        Self {
+            address,
+            seen,
+            answers,
+            _task: task,
+        }
     }
 
     /// The raw answer to the next request; once.
@@ -71,10 +76,16 @@ impl Instance {
     }
 }
 
-async fn visit(mut stream: TcpStream, seen: Arc<Mutex<Vec<Seen>>>, answers: Arc<Mutex<VecDeque<Vec<u8>>>>) {
+async fn visit(
+    mut stream: TcpStream,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    answers: Arc<Mutex<VecDeque<Vec<u8>>>>,
+) {
     let mut read = Vec::new();
     loop {
-        let Some(request) = request(&mut stream, &mut read).await else { return };
+        let Some(request) = request(&mut stream, &mut read).await else {
+            return;
+        };
         let key = request.header("sec-websocket-key").map(str::to_owned);
         seen.lock().unwrap().push(request);
         let scripted = answers.lock().unwrap().pop_front();
@@ -82,7 +93,9 @@ async fn visit(mut stream: TcpStream, seen: Arc<Mutex<Vec<Seen>>>, answers: Arc<
             echo_frames(stream, read, &key).await;
             return;
         }
-        let raw = scripted.unwrap_or_else(|| b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-type: text/plain\r\n\r\nok".to_vec());
+        let raw = scripted.unwrap_or_else(|| {
+            b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-type: text/plain\r\n\r\nok".to_vec()
+        });
         if stream.write_all(&raw).await.is_err() {
             return;
         }
@@ -107,7 +120,10 @@ async fn request(stream: &mut TcpStream, read: &mut Vec<u8>) -> Option<Seen> {
             .collect(),
         body: Vec::new(),
     };
-    if let Some(length) = seen.header("content-length").and_then(|it| it.parse::<usize>().ok()) {
+    if let Some(length) = seen
+        .header("content-length")
+        .and_then(|it| it.parse::<usize>().ok())
+    {
         while read.len() < length {
             more(stream, read).await?;
         }

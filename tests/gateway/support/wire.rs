@@ -29,7 +29,10 @@ pub(crate) struct Answer {
 impl Answer {
     /// The first header of that name.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.all(name).next()
+        self.headers
+            .iter()
+            .find(|(it, _)| it.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     /// Every header of that name.
@@ -47,27 +50,43 @@ impl Answer {
 
     /// The body as JSON.
     pub(crate) fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 }
 
 /// A client's TLS settings that trust `ca_pem` alone.
 pub(crate) fn trusting(ca_pem: &str, alpn: &[&[u8]]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(ca_pem.as_bytes()).unwrap()).unwrap();
-    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    roots
+        .add(CertificateDer::from_pem_slice(ca_pem.as_bytes()).unwrap())
+        .unwrap();
+    let mut config = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|it| it.to_vec()).collect();
     Arc::new(config)
 }
 
 impl Wire {
     /// Connects, asking for `server_name`.
-    pub(crate) async fn open(address: SocketAddr, config: Arc<ClientConfig>, server_name: &str) -> std::io::Result<Self> {
+    pub(crate) async fn open(
+        address: SocketAddr,
+        config: Arc<ClientConfig>,
+        server_name: &str,
+    ) -> std::io::Result<Self> {
         let tcp = TcpStream::connect(address).await?;
         tcp.set_nodelay(true)?;
         let name = ServerName::try_from(server_name.to_owned()).unwrap();
-        let stream = soon("TLS handshake", TlsConnector::from(config).connect(name, tcp)).await?;
-        Ok(Self { stream, read: Vec::new() })
+        let stream = soon(
+            "TLS handshake",
+            TlsConnector::from(config).connect(name, tcp),
+        )
+        .await?;
+        Ok(Self {
+            stream,
+            read: Vec::new(),
+        })
     }
 
     /// Sends these bytes. An error means that the other side has hung up already.
@@ -123,7 +142,11 @@ impl Wire {
             .filter_map(|it| it.split_once(':'))
             .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
             .collect();
-        let mut answer = Answer { status, headers, body: Vec::new() };
+        let mut answer = Answer {
+            status,
+            headers,
+            body: Vec::new(),
+        };
         if head || status < 200 || status == 204 || status == 304 {
             return Some(answer);
         }
@@ -147,8 +170,12 @@ impl Wire {
     async fn chunks(&mut self) -> Vec<u8> {
         let mut body = Vec::new();
         loop {
-            let Some(line) = self.line().await else { return body };
-            let Ok(size) = usize::from_str_radix(line.trim(), 16) else { return body };
+            let Some(line) = self.line().await else {
+                return body;
+            };
+            let Ok(size) = usize::from_str_radix(line.trim(), 16) else {
+                return body;
+            };
             while self.read.len() < size + 2 {
                 if !self.more().await {
                     return body;
