@@ -15,7 +15,9 @@ use crate::{
 };
 
 mod cell;
+mod ending;
 mod live;
+mod upkeep;
 
 pub use cell::{Cell, Grant, LeaseRefused, Standing};
 pub use live::{NewLogin, Sessions};
@@ -148,6 +150,8 @@ pub struct Lease {
     pub grant: Arc<Grant>,
     /// The lower of the token's level and the cell's when it was made; the cell can lower it.
     pub level: u8,
+    /// The cell's revision then.
+    pub revision: u32,
 }
 
 impl Lease {

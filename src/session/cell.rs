@@ -234,6 +234,8 @@ impl Cell {
         if self.confined_to.as_ref().is_some_and(|it| it != host) {
             return Err(LeaseRefused::NotGranted);
         }
+        // The number before what it counts: a change in between is looked at again.
+        let revision = self.revision();
         let standing = self.standing.load();
         if token_generation > standing.generation {
             return Err(LeaseRefused::Generation);
@@ -248,6 +250,7 @@ impl Cell {
             cell: Arc::clone(self),
             grant: Arc::clone(grant),
             level: token_level.min(standing.level),
+            revision,
         })
     }
 
