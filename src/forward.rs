@@ -6,7 +6,7 @@
 
 use std::{cell::RefCell, io, rc::Rc, time::Duration};
 
-use http::{Method, Request, Response, StatusCode, header, uri::PathAndQuery};
+use http::{Request, Response, StatusCode, header, uri::PathAndQuery};
 use http_body::Body as _;
 
 use crate::{
@@ -98,7 +98,6 @@ pub async fn send(
         clean: clean::Rules::of(errand.route, &errand.stamp, &inbound),
         patience: pool.patience(),
         vigil: vigil.clone(),
-        idempotent_head: inbound.method == Method::HEAD,
     };
     let (request, broke) = request(&trip, errand.path, errand.stamp, inbound)?;
     let (response, mut conn) = {
@@ -120,7 +119,6 @@ struct Trip {
     clean: clean::Rules,
     patience: Patience,
     vigil: Option<Shared>,
-    idempotent_head: bool,
 }
 
 impl Trip {
@@ -139,12 +137,7 @@ impl Trip {
         let download = Download::new(body, self.vigil.clone(), conn);
         let body = if download.is_end_stream() {
             download.finish();
-            // Not `Empty`: an answer to HEAD keeps the length that it tells.
-            if self.idempotent_head {
-                Body::Full(None)
-            } else {
-                Body::Empty
-            }
+            Body::Empty
         } else {
             let patience = (!endless).then_some(self.patience.stream);
             Body::stream(download.patient(patience))

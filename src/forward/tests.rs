@@ -3,7 +3,7 @@
 use std::{cell::RefCell, collections::VecDeque, net::SocketAddr, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, Method};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use tokio::{

@@ -3,9 +3,12 @@
 
 use memchr::{memchr, memchr2};
 
-use crate::intake::{
-    Malformed,
-    wire::field::{Coding, Field, Length, Name, is_forbidden_trailer},
+use crate::{
+    config::Limits,
+    intake::{
+        Malformed,
+        wire::field::{Coding, Field, Length, Name, is_forbidden_trailer},
+    },
 };
 
 /// How large heads may be.
@@ -17,6 +20,16 @@ pub struct Bounds {
     pub line: usize,
     /// Header lines.
     pub lines: usize,
+}
+
+impl From<&Limits> for Bounds {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            head: limits.head,
+            line: limits.header,
+            lines: limits.headers,
+        }
+    }
 }
 
 /// The longest `Cookie` line, in bytes.
