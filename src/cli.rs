@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 mod claim;
 mod desk;
 mod print;
+mod inspect;
 mod run;
 mod session;
 mod user;
@@ -155,12 +156,12 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Demo(args) => run::demo(args),
         Command::Check { schema: true } => run::schema(),
         Command::Check { schema: false } => run::check(&cli.config),
-        Command::Explain(args) => run::explain(&cli.config, &args),
-        Command::Routes => run::routes(&cli.config, cli.json),
+        Command::Explain(args) => inspect::explain(&cli.config, &args),
+        Command::Routes => inspect::routes(&cli.config, cli.json),
         Command::User(command) => user::run(&cli.config, cli.json, command),
         Command::Session(command) => session::run(&cli.config, cli.json, command),
         Command::Claim(command) => claim::run(&cli.config, cli.json, command),
-        Command::Healthcheck => run::healthcheck(&cli.config),
+        Command::Healthcheck => inspect::healthcheck(&cli.config),
     };
     match done {
         Ok(outcome) => outcome.into(),

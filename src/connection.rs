@@ -28,7 +28,9 @@ use crate::{
 
 /// Serves one TLS connection to its end.
 pub async fn serve_tls(pipeline: Rc<Pipeline>, tls: Tls, stream: TcpStream, peer: SocketAddr) {
-    let Ok(local) = stream.local_addr() else { return };
+    let Ok(local) = stream.local_addr() else {
+        return;
+    };
     let secured = match tls.secure(stream).await {
         Ok(secured) => secured,
         Err(error) => {
@@ -37,7 +39,11 @@ pub async fn serve_tls(pipeline: Rc<Pipeline>, tls: Tls, stream: TcpStream, peer
             return;
         }
     };
-    let arrival = Arrival { peer, local, tls: Some(secured.server_name) };
+    let arrival = Arrival {
+        peer,
+        local,
+        tls: Some(secured.server_name),
+    };
     match secured.spoken {
         Spoken::Http1 => serve_http1(pipeline, arrival, secured.stream).await,
         Spoken::Http2 => serve_http2(pipeline, arrival, secured.stream).await,
@@ -49,11 +55,24 @@ pub async fn serve_plain(pipeline: Rc<Pipeline>, stream: TcpStream, peer: Socket
     let Ok(local) = stream.local_addr() else {
         return;
     };
-    serve_http1(pipeline, Arrival { peer, local, tls: None }, stream).await;
+    serve_http1(
+        pipeline,
+        Arrival {
+            peer,
+            local,
+            tls: None,
+        },
+        stream,
+    )
+    .await;
 }
 
 fn visitor(arrival: Arrival, watch: Option<Watch>) -> Rc<Visitor> {
-    Rc::new(Visitor { arrival, remembered: RefCell::default(), watch })
+    Rc::new(Visitor {
+        arrival,
+        remembered: RefCell::default(),
+        watch,
+    })
 }
 
 async fn serve_http1<IO>(pipeline: Rc<Pipeline>, arrival: Arrival, stream: IO)
@@ -62,12 +81,22 @@ where
 {
     let limits = pipeline.limits();
     let (stop, peer) = (pipeline.draining.clone(), arrival.peer);
-    let bounds = Bounds { head: limits.head, line: limits.header, lines: limits.headers };
+    let bounds = Bounds {
+        head: limits.head,
+        line: limits.header,
+        lines: limits.headers,
+    };
     let (guarded, watch) = Guarded::new(stream, bounds);
     let visitor = visitor(arrival, Some(watch));
     let service = service_fn(move |request: Request<Incoming>| {
         let (pipeline, visitor) = (Rc::clone(&pipeline), Rc::clone(&visitor));
-        async move { Ok::<_, Infallible>(pipeline.answer::<IO>(&visitor, request.map(Body::Incoming)).await) }
+        async move {
+            Ok::<_, Infallible>(
+                pipeline
+                    .answer::<IO>(&visitor, request.map(Body::Incoming))
+                    .await,
+            )
+        }
     });
     let mut connection = std::pin::pin!(
         http1::Builder::new()
@@ -99,7 +128,13 @@ where
     let visitor = visitor(arrival, None);
     let service = service_fn(move |request: Request<Incoming>| {
         let (pipeline, visitor) = (Rc::clone(&pipeline), Rc::clone(&visitor));
-        async move { Ok::<_, Infallible>(pipeline.answer::<IO>(&visitor, request.map(Body::Incoming)).await) }
+        async move {
+            Ok::<_, Infallible>(
+                pipeline
+                    .answer::<IO>(&visitor, request.map(Body::Incoming))
+                    .await,
+            )
+        }
     });
     let mut connection = std::pin::pin!(
         http2::Builder::new(executor)
@@ -139,4 +174,3 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
         });
     }
 }
-

@@ -7,6 +7,8 @@
 mod container;
 mod engine;
 mod event;
+#[cfg(test)]
+pub(crate) mod fake;
 mod own;
 mod roll;
 mod watch;

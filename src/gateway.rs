@@ -15,16 +15,14 @@ use tokio::{sync::watch, task::LocalSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    account::Accounts,
+    account::{self, Accounts},
     admin::{self, Health},
     clock::Clock,
     config::Config,
     connection, listen,
-    pipeline::{House, Pipeline},
-    route::Routes,
+    pipeline::{Furniture, House, Pipeline, house::portal_origin},
     session::Sessions,
-    signin::Signin,
-    store::{self, StoreError, StoreHandle, sqlite::SqliteStore},
+    store::{self, Store as _, StoreError, StoreHandle, sqlite::SqliteStore},
     telemetry::Metrics,
     tls::{Certificates, Tls, TlsError},
     token::Tokens,
@@ -49,9 +47,6 @@ pub enum OpenError {
         /// Why.
         source: StoreError,
     },
-    /// The signing keys.
-    #[error("cannot open the signing keys")]
-    Keys(#[source] crate::token::KeyError),
     /// TLS.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -82,7 +77,12 @@ impl Gateway {
         };
         let https = listen::bind_all(&config.listen.https, workers).map_err(OpenError::Listen)?;
         let http = listen::bind_all(&config.listen.http, workers).map_err(OpenError::Listen)?;
-        let admin = config.listen.admin.map(admin::bind).transpose().map_err(OpenError::Listen)?;
+        let admin = config
+            .listen
+            .admin
+            .map(admin::bind)
+            .transpose()
+            .map_err(OpenError::Listen)?;
         let admin_at = admin.as_ref().and_then(|it| it.local_addr().ok());
         let (https_at, http_at) = (addresses(&https), addresses(&http));
 
@@ -172,8 +172,13 @@ impl Gateway {
     pub fn close(&self) {
         self.health.set_draining();
         self.draining.cancel();
-        let mut threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        let house = if threads.is_empty() { None } else { Some(threads.remove(0)) };
+        let mut threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let house = if threads.is_empty() {
+            None
+        } else {
+            Some(threads.remove(0))
+        };
         for core in threads {
             // A panic has been printed by its thread.
             let _ = core.join();
@@ -202,37 +207,39 @@ fn furnish(
     certificates: Arc<Certificates>,
 ) -> Result<House, OpenError> {
     let path = config.store.path.clone();
-    let store_error = |source| OpenError::Store { path: path.clone(), source };
+    let store_error = |source| OpenError::Store {
+        path: path.clone(),
+        source,
+    };
     let mut sqlite = SqliteStore::open(&path, clock.now()).map_err(store_error)?;
     let key = store::key::open_sealing_key(&config.store, &mut sqlite).map_err(store_error)?;
-    let issuer = config.portal.host.as_ref().map_or_else(
-        || "https://localhost".to_owned(),
-        |host| if port == 443 { format!("https://{host}") } else { format!("https://{host}:{port}") },
-    );
-    let tokens = Arc::new(Tokens::open(&mut sqlite, &key, &issuer, clock.now()).map_err(OpenError::Keys)?);
+    let issuer = portal_origin(&config, port).unwrap_or_else(|| "https://localhost".to_owned());
+    let tokens = Tokens::open(&mut sqlite, &key, &issuer, clock.now()).map_err(store_error)?;
+    // Before the sessions are loaded: what comes in between is applied twice, not missed.
+    let seen = sqlite.last_change().map_err(store_error)?;
     let store = StoreHandle::start(Box::new(sqlite)).map_err(OpenError::Thread)?;
-    let sessions = Sessions::open(store.clone(), clock.clone(), config.session.clone()).map_err(store_error)?;
+    let sessions =
+        Sessions::open(store.clone(), clock.clone(), &config.session).map_err(store_error)?;
     let accounts = Accounts::new(
         store.clone(),
         key.clone(),
         clock.clone(),
         config.login.clone(),
-        config.root_domain.as_ref().map_or_else(|| "Portcullis".to_owned(), ToString::to_string),
+        account::issuer(&config),
     );
-    Ok(House::new(
+    Ok(House::new(Furniture {
         config,
         port,
         clock,
         store,
-        key.clone(),
-        tokens,
+        key,
+        tokens: Arc::new(tokens),
         sessions,
         accounts,
-        Signin::new(key),
-        Arc::new(Routes::default()),
         certificates,
         metrics,
-    ))
+        seen,
+    }))
 }
 
 /// One core.
@@ -247,7 +254,10 @@ struct Worker {
 
 impl Worker {
     fn run(self) {
-        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        let runtime = match tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+        {
             Ok(runtime) => runtime,
             Err(error) => {
                 tracing::error!(core = self.number, %error, "a core has no runtime");
@@ -268,12 +278,15 @@ impl Worker {
             let most = self.house.config.load().limits.connections;
             let places = Arc::new(tokio::sync::Semaphore::new(most));
             for listener in self.https {
-                let (pipeline, tls, places) = (Rc::clone(&pipeline), self.tls.clone(), Arc::clone(&places));
+                let (pipeline, tls, places) =
+                    (Rc::clone(&pipeline), self.tls.clone(), Arc::clone(&places));
                 let (stop, spawn) = (stop.clone(), tasks.clone());
                 tasks.spawn_local(async move {
                     let took = listen::accept(listener, stop, |stream, peer| {
                         // Full: whoever comes now is turned away, whoever is here is served.
-                        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { return };
+                        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                            return;
+                        };
                         let (pipeline, tls) = (Rc::clone(&pipeline), tls.clone());
                         spawn.spawn_local(async move {
                             connection::serve_tls(pipeline, tls, stream, peer).await;
@@ -288,7 +301,11 @@ impl Worker {
                 let (pipeline, stop, spawn) = (Rc::clone(&pipeline), stop.clone(), tasks.clone());
                 tasks.spawn_local(async move {
                     let took = listen::accept(listener, stop, |stream, peer| {
-                        spawn.spawn_local(connection::serve_plain(Rc::clone(&pipeline), stream, peer));
+                        spawn.spawn_local(connection::serve_plain(
+                            Rc::clone(&pipeline),
+                            stream,
+                            peer,
+                        ));
                     })
                     .await;
                     report(took);
@@ -298,7 +315,11 @@ impl Worker {
             self.draining.cancelled().await;
             tasks.close();
             if tokio::time::timeout(patience, tasks.wait()).await.is_err() {
-                tracing::warn!(core = self.number, left = tasks.len(), "connections cut at the end of the drain");
+                tracing::warn!(
+                    core = self.number,
+                    left = tasks.len(),
+                    "connections cut at the end of the drain"
+                );
             }
         });
         // Tasks that are left hold connections: dropping the set cuts them.

@@ -29,6 +29,7 @@ pub mod house;
 mod engine;
 mod upgrade;
 
+pub(crate) use engine::deliver;
 pub use house::{Furniture, House};
 
 /// One core's corridor.
@@ -61,7 +62,12 @@ const SOON: Duration = Duration::from_secs(5);
 
 impl Pipeline {
     /// The corridor of core number `core`.
-    pub fn new(house: Arc<House>, core: usize, tasks: TaskTracker, draining: CancellationToken) -> Self {
+    pub fn new(
+        house: Arc<House>,
+        core: usize,
+        tasks: TaskTracker,
+        draining: CancellationToken,
+    ) -> Self {
         let metrics = house.metrics.for_core(core);
         Self {
             pool: Pool::new(&house.config.load().limits, tasks.clone()),
@@ -93,14 +99,24 @@ impl Pipeline {
     }
 
     /// Answers one request. Always has something to say.
-    pub async fn answer<IO>(self: &Rc<Self>, visitor: &Visitor, raw: Request<Body>) -> Response<Body>
+    pub async fn answer<IO>(
+        self: &Rc<Self>,
+        visitor: &Visitor,
+        raw: Request<Body>,
+    ) -> Response<Body>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let mut asker = Asker::from_head(raw.method(), raw.headers());
         asker.http2 = raw.version() == http::Version::HTTP_2;
         self.house.portal_origin().clone_into(&mut asker.portal);
-        let line = self.house.config.load().log.access.then(|| Line::of(&raw, visitor));
+        let line = self
+            .house
+            .config
+            .load()
+            .log
+            .access
+            .then(|| Line::of(&raw, visitor));
         let response = match self.walk::<IO>(visitor, raw, &mut asker).await {
             Ok(response) => response,
             Err(refusal) => self.refuse(&refusal, &asker),
@@ -114,9 +130,15 @@ impl Pipeline {
 
     fn refuse(&self, refusal: &Refusal, asker: &Asker) -> Response<Body> {
         let mut response = reply::refuse(refusal, asker);
-        if let Refusal::NotSignedIn { why: NotSignedIn::Session(_), .. } = refusal {
+        if let Refusal::NotSignedIn {
+            why: NotSignedIn::Session(_),
+            ..
+        } = refusal
+        {
             // Over for good: the browser need not show it again.
-            response.headers_mut().append(header::SET_COOKIE, cookie::session_gone());
+            response
+                .headers_mut()
+                .append(header::SET_COOKIE, cookie::session_gone());
         }
         response
     }
@@ -133,7 +155,12 @@ impl Pipeline {
         let house = &*self.house;
         let mut inbound = intake::admit(raw, &visitor.arrival, &house.facts.load())?;
         asker.id.clone_from(&inbound.id);
-        house.limit.check(inbound.client)?;
+        house
+            .limit
+            .check(inbound.client)
+            .map_err(|it| Refusal::TooOften {
+                retry_after: it.retry_after,
+            })?;
         // The number before the table: a change in between is looked at again.
         let epoch = house.routes.epoch();
         let destination = house.routes.load().find(&inbound.host);
@@ -144,14 +171,19 @@ impl Pipeline {
             Destination::Portal => {
                 asker.at_portal = true;
                 inbound.strip(Level::Guarded, &[]);
-                let identity = self.identify(visitor, &inbound, &house.portal_tenant).await?;
+                let identity = self
+                    .identify(visitor, &inbound, &house.portal_tenant)
+                    .await?;
                 Ok(portal::page(&house.desk(), inbound, identity).await)
             }
             Destination::Manager | Destination::NowhereGuarded => {
                 self.nobody_there(visitor, inbound, asker).await
             }
             Destination::Nowhere => Ok(unknown_host()),
-            Destination::Tenant(route) => self.tenant::<IO>(visitor, inbound, route, epoch, asker).await,
+            Destination::Tenant(route) => {
+                self.tenant::<IO>(visitor, inbound, route, epoch, asker)
+                    .await
+            }
         }
     }
 
@@ -170,30 +202,41 @@ impl Pipeline {
         let house = &*self.house;
         inbound.strip(house.level(&route), &route.settings.keep_headers);
         if !route.guarded {
-            return self.open_host::<IO>(visitor, inbound, route, epoch, asker).await;
+            return self
+                .open_host::<IO>(visitor, inbound, route, epoch, asker)
+                .await;
         }
         let identity = self.identify(visitor, &inbound, &route.tenant).await?;
-        if portal::is_gate(&inbound) {
+        if is_ours(&inbound) {
             return Ok(portal::gate(&house.desk(), inbound, Some(&route), identity).await);
         }
         if let Some(answer) = preflight(&inbound, &route) {
             return Ok(answer);
         }
-        let engine = engineio::recognise(&inbound.method, &inbound.target, inbound.websocket).map_err(Malformed::from)?;
+        let engine = engineio::recognise(&inbound.method, &inbound.target, inbound.websocket)
+            .map_err(Malformed::from)?;
         let path = route.path(&inbound.path, &inbound.target).cloned();
         let ask = house.ask(&inbound, engine.is_some(), asker);
-        let renewal = identity.as_ref().ok().filter(|it| it.wants_renewal()).cloned();
+        let renewal = identity
+            .as_ref()
+            .ok()
+            .filter(|it| it.wants_renewal())
+            .cloned();
         let origin = ask.fetch.origin.clone();
         let permit = match authz::decide(&route, path.as_ref(), ask, identity, house.clock.now()) {
             Decision::Admit(permit) => permit,
-            Decision::SignIn(why, policy) => return self.sign_in(&inbound, &route, why, policy, asker),
+            Decision::SignIn(why, policy) => {
+                return self.sign_in(&inbound, &route, why, policy, asker);
+            }
             Decision::StepUp(policy) => return self.step_up(&inbound, &route, policy, asker),
             Decision::Forbidden(_) => return Err(Refusal::Forbidden),
             Decision::CrossSite => return Err(Refusal::CrossSite),
             Decision::Ambiguous => return Err(Malformed::Ambiguous.into()),
         };
         let path = path.ok_or(Refusal::NotFound)?;
-        let mut response = self.pass::<IO>(visitor, inbound, permit, &path, epoch, engine).await?;
+        let mut response = self
+            .pass::<IO>(visitor, inbound, permit, &path, epoch, engine)
+            .await?;
         allow_origin(&mut response, origin.as_deref(), &route);
         if let Some(identity) = renewal {
             house.renew(&mut response, &identity);
@@ -220,12 +263,16 @@ impl Pipeline {
         let permit = match authz::decide(&route, path.as_ref(), ask, nobody, house.clock.now()) {
             Decision::Admit(permit) => permit,
             Decision::Ambiguous => return Err(Malformed::Ambiguous.into()),
-            Decision::SignIn(..) | Decision::StepUp(_) | Decision::Forbidden(_) | Decision::CrossSite => {
+            Decision::SignIn(..)
+            | Decision::StepUp(_)
+            | Decision::Forbidden(_)
+            | Decision::CrossSite => {
                 return Err(Refusal::Forbidden);
             }
         };
         let path = path.ok_or(Refusal::NotFound)?;
-        self.pass::<IO>(visitor, inbound, permit, &path, epoch, None).await
+        self.pass::<IO>(visitor, inbound, permit, &path, epoch, None)
+            .await
     }
 
     /// A name under the root where nobody is: a stranger cannot tell it from a tenant's.
@@ -237,13 +284,21 @@ impl Pipeline {
     ) -> Result<Response<Body>, Refusal> {
         let house = &*self.house;
         inbound.strip(Level::Guarded, &[]);
-        let identity = self.identify(visitor, &inbound, &house.nobody_tenant).await?;
-        if portal::is_gate(&inbound) {
+        let identity = self
+            .identify(visitor, &inbound, &house.nobody_tenant)
+            .await?;
+        if is_ours(&inbound) {
             return Ok(portal::gate(&house.desk(), inbound, None, identity).await);
         }
         let why = identity.err().unwrap_or(NotSignedIn::Missing);
-        self.to_portal(&inbound, &house.nobody_tenant, false, Policy::TwoFactor, asker)
-            .ok_or_else(|| self.not_signed_in(why))
+        self.to_portal(
+            &inbound,
+            &house.nobody_tenant,
+            false,
+            Policy::TwoFactor,
+            asker,
+        )
+        .ok_or_else(|| self.not_signed_in(why))
     }
 
     async fn identify(
@@ -254,7 +309,10 @@ impl Pipeline {
     ) -> Result<Result<Identity, NotSignedIn>, Refusal> {
         let house = &*self.house;
         let (bind, now) = (house.config.load().session.bind_address, house.clock.now());
-        let audience = Audience { host: &inbound.host, tenant };
+        let audience = Audience {
+            host: &inbound.host,
+            tenant,
+        };
         let first = authn::identify(
             inbound,
             audience,
@@ -268,9 +326,17 @@ impl Pipeline {
             Err(NotSignedIn::Unknown) => {
                 // A memory of its own: the connection's cannot be borrowed while we wait.
                 let mut fresh = Remembered::default();
-                authn::identify_or_read(inbound, audience, &house.tokens, &house.sessions, &mut fresh, bind, now)
-                    .await
-                    .map_err(|error| store_away(&error))?
+                authn::identify_or_read(
+                    inbound,
+                    audience,
+                    &house.tokens,
+                    &house.sessions,
+                    &mut fresh,
+                    bind,
+                    now,
+                )
+                .await
+                .map_err(|error| store_away(&error))?
             }
             found => found,
         };
@@ -300,7 +366,10 @@ impl Pipeline {
         asker: &Asker,
     ) -> Result<Response<Body>, Refusal> {
         self.to_portal(inbound, &route.tenant, route.changed_hands, policy, asker)
-            .ok_or_else(|| Refusal::NotEnough { policy, login_url: Some(self.login_url()) })
+            .ok_or_else(|| Refusal::NotEnough {
+                policy,
+                login_url: Some(self.login_url()),
+            })
     }
 
     fn login_url(&self) -> String {
@@ -308,7 +377,10 @@ impl Pipeline {
     }
 
     fn not_signed_in(&self, why: NotSignedIn) -> Refusal {
-        Refusal::NotSignedIn { why, login_url: Some(self.login_url()) }
+        Refusal::NotSignedIn {
+            why,
+            login_url: Some(self.login_url()),
+        }
     }
 
     /// The way to the portal, for a navigation.
@@ -325,11 +397,19 @@ impl Pipeline {
         }
         let house = &*self.house;
         let (others, level) = (&inbound.credentials.others, policy as u8);
-        let start = house
+        let start = house.signin.start(
+            &inbound.host,
+            tenant,
+            &inbound.target,
+            level,
+            house.clock.now(),
+            others,
+        );
+        let met = house
             .signin
-            .start(&inbound.host, tenant, &inbound.target, level, house.clock.now(), others);
-        let met = house.signin.meet(others, &inbound.host, tenant, changed_hands);
-        let location = HeaderValue::try_from(format!("{}?state={}", self.login_url(), start.state)).ok()?;
+            .meet(others, &inbound.host, tenant, changed_hands);
+        let location =
+            HeaderValue::try_from(format!("{}?state={}", self.login_url(), start.state)).ok()?;
         let mut response = Response::new(Body::Empty);
         *response.status_mut() = StatusCode::FOUND;
         let headers = response.headers_mut();
@@ -338,7 +418,10 @@ impl Pipeline {
             headers.append(header::SET_COOKIE, cookie);
         }
         if met.clear {
-            headers.insert("clear-site-data", HeaderValue::from_static("\"cache\", \"storage\""));
+            headers.insert(
+                "clear-site-data",
+                HeaderValue::from_static("\"cache\", \"storage\""),
+            );
         }
         reply::headers::secure(&mut response, reply::headers::Referrer::None);
         Some(response)
@@ -358,7 +441,11 @@ impl Pipeline {
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let house = &*self.house;
-        let choice = if engine.is_some() { Choice::Sticky(inbound.client) } else { Choice::Turn };
+        let choice = if engine.is_some() {
+            Choice::Sticky(inbound.client)
+        } else {
+            Choice::Turn
+        };
         let fresh = self
             .pool
             .choose(path, choice)
@@ -384,15 +471,30 @@ impl Pipeline {
             house.clock.clone(),
             self.draining.clone(),
         );
-        let errand = Errand { route: &route, path, upstream, stamp, vigil: Some(vigil) };
+        let errand = Errand {
+            route: &route,
+            path,
+            upstream,
+            stamp,
+            vigil: Some(vigil),
+        };
         if inbound.websocket {
-            return self.open_socket::<IO>(visitor, inbound, errand, engine.as_ref()).await;
+            return self
+                .open_socket::<IO>(visitor, inbound, errand, engine.as_ref())
+                .await;
         }
         match &engine {
             Some(engine) => self.poll(inbound, errand, engine).await,
-            None => forward::send(&self.pool, errand, inbound).await.map_err(refused),
+            None => forward::send(&self.pool, errand, inbound)
+                .await
+                .map_err(refused),
         }
     }
+}
+
+/// The prefix that is the gateway's own on every host that it guards.
+fn is_ours(inbound: &Inbound) -> bool {
+    inbound.target.starts_with("/.portcullis/")
 }
 
 /// What the log says of a request, read before it is taken apart. No query: it may hold secrets.
@@ -405,10 +507,11 @@ struct Line {
 
 impl Line {
     fn of(raw: &Request<Body>, visitor: &Visitor) -> Self {
-        let host = raw
-            .uri()
-            .host()
-            .or_else(|| raw.headers().get(header::HOST).and_then(|it| it.to_str().ok()));
+        let host = raw.uri().host().or_else(|| {
+            raw.headers()
+                .get(header::HOST)
+                .and_then(|it| it.to_str().ok())
+        });
         Self {
             client: visitor.arrival.peer,
             method: raw.method().clone(),
@@ -450,12 +553,20 @@ fn refused(error: ForwardError) -> Refusal {
         ForwardError::BodyTooLarge => Malformed::BodyTooLarge.into(),
         ForwardError::BodyBroken | ForwardError::BodyStalled => Malformed::Framing.into(),
         ForwardError::ServiceWorker => Refusal::Forbidden,
-        error @ (ForwardError::Unreachable(_) | ForwardError::Broken(_) | ForwardError::Switched) => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the tenant did not answer");
+        error @ (ForwardError::Unreachable(_)
+        | ForwardError::Broken(_)
+        | ForwardError::Switched) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the tenant did not answer"
+            );
             Refusal::Unreachable
         }
         error @ (ForwardError::ConnectTimeout | ForwardError::ResponseTimeout) => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the tenant did not answer");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the tenant did not answer"
+            );
             Refusal::TimedOut
         }
     }
@@ -464,7 +575,10 @@ fn refused(error: ForwardError) -> Refusal {
 /// What the end of a session looks like to a request that was under way.
 fn ended(over: authz::Over) -> Refusal {
     match over {
-        authz::Over::Session(why) => Refusal::NotSignedIn { why: NotSignedIn::Session(why), login_url: None },
+        authz::Over::Session(why) => Refusal::NotSignedIn {
+            why: NotSignedIn::Session(why),
+            login_url: None,
+        },
         authz::Over::Policy => Refusal::Forbidden,
         authz::Over::TenantChanged | authz::Over::TenantGone => Refusal::Stopped,
         authz::Over::Draining => Refusal::Starting { retry_after: SOON },
@@ -475,9 +589,10 @@ fn ended(over: authz::Over) -> Refusal {
 fn unknown_host() -> Response<Body> {
     let mut response = Response::new(Body::full("503 Service Temporarily Unavailable\n"));
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
     response
 }
 
@@ -486,8 +601,16 @@ fn preflight(inbound: &Inbound, route: &HostRoute) -> Option<Response<Body>> {
     if inbound.method != Method::OPTIONS {
         return None;
     }
-    let asked = inbound.headers.get(header::ACCESS_CONTROL_REQUEST_METHOD)?.clone();
-    let origin = inbound.headers.get(header::ORIGIN)?.to_str().ok()?.to_owned();
+    let asked = inbound
+        .headers
+        .get(header::ACCESS_CONTROL_REQUEST_METHOD)?
+        .clone();
+    let origin = inbound
+        .headers
+        .get(header::ORIGIN)?
+        .to_str()
+        .ok()?
+        .to_owned();
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::NO_CONTENT;
     allow_origin(&mut response, Some(&origin), route);
@@ -499,19 +622,31 @@ fn preflight(inbound: &Inbound, route: &HostRoute) -> Option<Response<Body>> {
     if let Some(names) = inbound.headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
     }
-    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    headers.insert(
+        header::ACCESS_CONTROL_MAX_AGE,
+        HeaderValue::from_static("600"),
+    );
     Some(response)
 }
 
 /// Lets a page of an allowed origin read the answer.
 fn allow_origin(response: &mut Response<Body>, origin: Option<&str>, route: &HostRoute) {
-    let Some(origin) = origin.filter(|it| route.settings.allow_origins.iter().any(|one| one == it)) else {
+    let Some(origin) = origin.filter(|it| route.settings.allow_origins.iter().any(|one| one == it))
+    else {
         return;
     };
-    let Ok(value) = HeaderValue::try_from(origin) else { return };
+    let Ok(value) = HeaderValue::try_from(origin) else {
+        return;
+    };
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, value);
-    headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("cross-origin"));
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+        HeaderValue::from_static("true"),
+    );
+    headers.insert(
+        "cross-origin-resource-policy",
+        HeaderValue::from_static("cross-origin"),
+    );
     headers.append(header::VARY, HeaderValue::from_static("Origin"));
 }

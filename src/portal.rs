@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::{
     account::Accounts,
-    authn::{Identity, NotSignedIn},
+    authn::{Identity, NotSignedIn, Shown},
     body::Body,
     clock::{Clock, Timestamp},
     config::Config,
@@ -63,6 +63,19 @@ pub struct Desk {
     pub clock: Clock,
     /// The house's memory.
     pub store: StoreHandle,
+    /// `https://auth.example.com[:port]` as configured. A request over TLS knows better which
+    /// port people see.
+    pub portal_origin: String,
+}
+
+impl Desk {
+    /// The portal's origin as whoever made this request sees it.
+    fn portal_origin_for(&self, inbound: &Inbound) -> String {
+        match &self.config.portal.host {
+            Some(host) if inbound.https => origin(host, inbound.port),
+            Some(_) | None => self.portal_origin.clone(),
+        }
+    }
 }
 
 /// What the portal is called in the tokens for itself, where others carry a tenant's id.
@@ -89,16 +102,9 @@ struct Visit<'a> {
 type Answer = Result<Response<Body>, Refusal>;
 
 impl<'a> Visit<'a> {
-    fn new(
-        desk: &'a Desk,
-        inbound: Inbound,
-        identity: Result<&'a Identity, NotSignedIn>,
-    ) -> Self {
+    fn new(desk: &'a Desk, inbound: Inbound, identity: Result<&'a Identity, NotSignedIn>) -> Self {
         let portal = desk.config.portal.host.as_ref();
-        let mut asker = Asker::of(&inbound);
-        if let Some(host) = portal {
-            asker = asker.with_portal(origin(host, inbound.port));
-        }
+        let mut asker = Asker::of(&inbound).with_portal(desk.portal_origin_for(&inbound));
         asker.at_portal = portal == Some(&inbound.host);
         Self {
             now: desk.clock.now(),
@@ -111,7 +117,7 @@ impl<'a> Visit<'a> {
     }
 
     /// Whether somebody else's portal cookie was planted here: the login belongs to another
-    /// device than this browser.
+    /// device than this browser. (Nobody plants a token in a header.)
     fn is_planted(&self) -> bool {
         let carried = self
             .desk
@@ -119,7 +125,7 @@ impl<'a> Visit<'a> {
             .known_device(&self.inbound.credentials.others)
             .map(|it| it.digest());
         self.identity
-            .is_ok_and(|it| carried != Some(it.lease().cell.device))
+            .is_ok_and(|it| it.shown() == Shown::Cookie && carried != Some(it.lease().cell.device))
     }
 
     fn others(&self) -> &[(String, String)] {
@@ -164,17 +170,33 @@ enum Verb {
     Post,
 }
 
-/// Answers a request to the portal's host, but for `/.portcullis/`. `identity` is of the
-/// audience (portal's host, [`tenant`]).
+/// Whether a request is [`gate`]'s.
+pub fn is_gate(inbound: &Inbound) -> bool {
+    match &inbound.path {
+        Decided::Plain(path) => path.starts_with("/.portcullis/"),
+        // What can be read in two ways is judged by what it begins with.
+        Decided::Ambiguous => inbound.target.starts_with("/.portcullis/"),
+    }
+}
+
+/// Answers a request to the portal's host. `identity` is of the audience (portal's host,
+/// [`tenant`]).
 pub async fn page(
     desk: &Desk,
     inbound: Inbound,
-    identity: Result<&Identity, NotSignedIn>,
+    identity: Result<Identity, NotSignedIn>,
 ) -> Response<Body> {
+    if is_gate(&inbound) {
+        return gate(desk, inbound, None, identity).await;
+    }
+    let identity = identity.as_ref().map_err(|why| *why);
     let mut visit = Visit::new(desk, inbound, identity);
     visit.asker.at_portal = true;
     if visit.is_planted() {
-        tracing::warn!(id = visit.inbound.id, "a portal cookie came from another device");
+        tracing::warn!(
+            id = visit.inbound.id,
+            "a portal cookie came from another device"
+        );
         visit.identity = Err(NotSignedIn::Unknown);
     }
     match portal_page(&mut visit).await {
@@ -210,7 +232,10 @@ async fn portal_page(visit: &mut Visit<'_>) -> Answer {
         ("/clear-cookies", Verb::Get) => Ok(account::ask_to_clear()),
         ("/clear-cookies", Verb::Post) => Ok(account::clear()),
         (
-            "/" | "/account" | "/account/sessions/end" | "/account/sessions/end-others"
+            "/"
+            | "/account"
+            | "/account/sessions/end"
+            | "/account/sessions/end-others"
             | "/login/continue",
             verb,
         ) => Err(Refusal::Method {
@@ -233,8 +258,9 @@ pub async fn gate(
     desk: &Desk,
     inbound: Inbound,
     route: Option<&Arc<HostRoute>>,
-    identity: Result<&Identity, NotSignedIn>,
+    identity: Result<Identity, NotSignedIn>,
 ) -> Response<Body> {
+    let identity = identity.as_ref().map_err(|why| *why);
     let mut visit = Visit::new(desk, inbound, identity);
     if visit.asker.at_portal && visit.is_planted() {
         visit.identity = Err(NotSignedIn::Unknown);
@@ -280,7 +306,7 @@ async fn gate_page(visit: &mut Visit<'_>, route: Option<&Arc<HostRoute>>) -> Ans
 /// The assertion keys. They are public; a tenant may keep them for a while.
 fn jwks(desk: &Desk) -> Response<Body> {
     let mut response = Response::new(Body::full(desk.tokens.jwks().as_bytes().to_vec()));
-    reply::headers::secure(&mut response, Referrer::Nothing);
+    reply::headers::secure(&mut response, Referrer::None);
     let headers = response.headers_mut();
     headers.insert(
         http::header::CONTENT_TYPE,

@@ -12,7 +12,9 @@ pub mod engineio;
 pub mod frame;
 pub mod guard;
 pub mod json;
+pub mod lane;
 pub mod polling;
+pub mod relay;
 pub mod seal;
 pub mod socketio;
 

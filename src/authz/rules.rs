@@ -64,9 +64,9 @@ pub fn required(
             max_age: rule.max_age,
             source: Source::Rule(rule.line),
         },
-        None if passed_over => return Err(Forbidden::NotAdmitted),
+        None if passed_over && who.is_some() => return Err(Forbidden::NotAdmitted),
         // A tenant of open mode has no rule that guards it.
-        None if !route.guarded => Required {
+        None if !route.guarded && !passed_over => Required {
             policy: Policy::Open,
             max_age: None,
             source: Source::Default,

@@ -1,6 +1,6 @@
 //! What `portcullis check` says.
 
-use std::path::Path;
+use std::{fmt::Write as _, path::Path};
 
 use super::{Config, Fault, Loaded, environment, load, schema};
 
@@ -23,13 +23,13 @@ pub fn report(outcome: &Result<Loaded, Vec<Fault>>) -> String {
     match outcome {
         Ok(loaded) => {
             for warning in &loaded.warnings {
-                out.push_str(&format!("{}\n", as_warning(warning)));
+                let _ = writeln!(out, "{}", as_warning(warning));
             }
-            out.push_str(&format!("{}\n", summary(&loaded.config)));
+            let _ = writeln!(out, "{}", summary(&loaded.config));
         }
         Err(faults) => {
             for fault in faults {
-                out.push_str(&format!("{fault}\n"));
+                let _ = writeln!(out, "{fault}");
             }
         }
     }

@@ -212,7 +212,7 @@ fn tenants(config: &Config, complaints: &Complaints) {
                 complaints.fault_on(
                     &path,
                     format!(
-                        "tenant.hosts: {} is told of at line {line} already",
+                        "tenant.hosts: {} is in the [[tenant]] at line {line} already",
                         host.show()
                     ),
                 );
@@ -249,7 +249,11 @@ fn upstreams(config: &Config, tenant: &TenantConfig, path: &str, complaints: &Co
             );
         }
     }
-    if tenant.upstreams.is_empty() && config.docker.hosts.is_empty() && !tenant.hosts.is_empty() {
+    let names_hosts = tenant
+        .hosts
+        .iter()
+        .any(|it| matches!(it, HostPattern::Exact(_)));
+    if tenant.upstreams.is_empty() && config.docker.hosts.is_empty() && names_hosts {
         complaints.warn_on(
             path,
             "tenant: has no upstreams, and there is no Docker to find its containers".to_owned(),

@@ -1,5 +1,7 @@
 //! `docs/configuration.md` and `config/portcullis.example.toml`, from the table of keys.
 
+use std::fmt::Write as _;
+
 use super::{
     keys::{Key, Kind, ROOT, SECTIONS, Section},
     section::shown_section,
@@ -13,11 +15,12 @@ pub fn markdown() -> String {
     out.push('\n');
     table(&mut out, &ROOT);
     for section in SECTIONS {
-        out.push_str(&format!(
+        let _ = write!(
+            out,
             "\n## `{}`\n\n{}\n",
             shown_section(section.name),
             section.about.replace(". ", ".\n")
-        ));
+        );
         table(&mut out, section);
         if !section.later.is_empty() {
             let names: Vec<String> = section
@@ -25,7 +28,7 @@ pub fn markdown() -> String {
                 .iter()
                 .map(|it| format!("`{}`", it.name))
                 .collect();
-            out.push_str(&format!("\nNot built yet: {}.\n", names.join(", ")));
+            let _ = write!(out, "\nNot built yet: {}.\n", names.join(", "));
         }
     }
     out
@@ -38,7 +41,7 @@ const INTRODUCTION: &str = "\
 
 The gateway reads one file, `config/portcullis.toml` unless `--config` says otherwise.
 Every key has a default: an empty file with `root_domain` is a working gateway.
-`config/portcullis.example.toml` has every key with its default; `portcullis check --schema` prints a JSON schema.
+`config/portcullis.example.toml` has every key with its default; `config/portcullis.schema.json`, which `portcullis check --schema` prints too, is a JSON schema for editors.
 
 - An unknown key, or a value that does not fit, stops the start; all faults are told at once, as `file:line:col: message`.
   `portcullis check` tells them without starting anything, and exits with 2.
@@ -58,12 +61,13 @@ fn table(out: &mut String, section: &Section) {
     out.push_str("\n| Key | Kind | Default | |\n| --- | --- | --- | --- |\n");
     for key in section.keys {
         let default = key.default.map_or_else(String::new, |it| format!("`{it}`"));
-        out.push_str(&format!(
-            "| `{}` | {} | {default} | {} |\n",
+        let _ = writeln!(
+            out,
+            "| `{}` | {} | {default} | {} |",
             key.name,
             kind(&key.kind),
             key.about.replace('|', "\\|")
-        ));
+        );
     }
 }
 
@@ -94,7 +98,7 @@ pub fn example() -> String {
     for section in SECTIONS {
         let comment = if section.repeated { "#" } else { "" };
         let shown = shown_section(section.name);
-        out.push_str(&format!("\n# {}\n{comment}{shown}\n", section.about));
+        let _ = write!(out, "\n# {}\n{comment}{shown}\n", section.about);
         settings(&mut out, section, comment);
     }
     out
@@ -110,7 +114,7 @@ fn settings(out: &mut String, section: &Section, comment: &str) {
     } in section.keys
     {
         let comment = if default.is_some() { comment } else { "#" };
-        out.push_str(&format!("\n# {about}\n{comment}{name} = {example}\n"));
+        let _ = write!(out, "\n# {about}\n{comment}{name} = {example}\n");
     }
 }
 
@@ -147,6 +151,12 @@ mod tests {
     #[test]
     fn the_example_is_made_from_the_table() {
         compare("config/portcullis.example.toml", &example());
+    }
+
+    #[test]
+    fn the_schema_is_made_from_the_table() {
+        let schema = format!("{:#}\n", crate::config::schema());
+        compare("config/portcullis.schema.json", &schema);
     }
 
     #[test]

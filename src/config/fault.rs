@@ -72,6 +72,7 @@ impl Place {
 #[derive(Debug, Default)]
 pub(super) struct Complaints {
     faults: RefCell<Vec<Fault>>,
+    contradictions: RefCell<Vec<Fault>>,
     warnings: RefCell<Vec<Fault>>,
     places: RefCell<BTreeMap<String, Place>>,
 }
@@ -94,18 +95,20 @@ impl Complaints {
         self.places.borrow().get(path).is_some_and(|it| it.line > 0)
     }
 
-    /// Whether the list `path` was written with anything in it, right or wrong, or is itself
-    /// complained of.
+    /// Whether the list `path` was written with anything in it, right or wrong, or is wrong
+    /// as a whole.
     pub(super) fn has_elements(&self, path: &str) -> bool {
-        self.is_written(&format!("{path}[0]")) || {
-            let places = self.places.borrow();
-            places.get(path).is_some_and(|place| {
-                let faults = self.faults.borrow();
-                faults
-                    .iter()
-                    .any(|it| it.line == place.line && it.column == place.column)
-            })
-        }
+        self.is_written(&format!("{path}[0]"))
+            || (self.is_written(path) && self.is_wrong(&self.place_of(path)))
+    }
+
+    /// Whether what stands at `place` could not be read, so that its default stands in.
+    fn is_wrong(&self, place: &Place) -> bool {
+        let stands_there = |it: &Fault| {
+            it.file.as_os_str() == &*place.file
+                && (it.line, it.column) == (place.line, place.column)
+        };
+        self.faults.borrow().iter().any(stands_there)
     }
 
     /// Something that stops the start.
@@ -113,10 +116,14 @@ impl Complaints {
         self.faults.borrow_mut().push(fault_at(place, message));
     }
 
-    /// Something that stops the start, at the key `path` or what holds it.
+    /// Something that stops the start, at the key `path` or what holds it. Not told of a key
+    /// that is wrong by itself: what it contradicts is only its default.
     pub(super) fn fault_on(&self, path: &str, message: String) {
         let place = self.place_of(path);
-        self.faults.borrow_mut().push(fault_at(&place, message));
+        if !self.is_wrong(&place) {
+            let mut list = self.contradictions.borrow_mut();
+            list.push(fault_at(&place, message));
+        }
     }
 
     /// Something that is probably a mistake, at the key `path` or what holds it.
@@ -132,10 +139,9 @@ impl Complaints {
             list.dedup();
             list
         };
-        (
-            order(self.faults.into_inner()),
-            order(self.warnings.into_inner()),
-        )
+        let mut faults = self.faults.into_inner();
+        faults.append(&mut self.contradictions.into_inner());
+        (order(faults), order(self.warnings.into_inner()))
     }
 
     fn place_of(&self, path: &str) -> Place {

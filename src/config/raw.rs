@@ -136,7 +136,9 @@ fn node_of(value: &Spanned<DeValue<'_>>, file: &Arc<str>, text: &str) -> Node {
 
 /// A list that is written as one text: TOML's own `[...]`, or values between commas or lines.
 pub(super) fn list_of(bare: &str, at: &Place) -> Result<Vec<Node>, String> {
-    if bare.trim_start().starts_with('[') {
+    // `[::]:443` is an address, `["[::]:443"]` a list.
+    let inner = bare.trim().strip_prefix('[').map(str::trim_start);
+    if inner.is_some_and(|it| it.starts_with(['"', '\'', ']'])) {
         let value = DeValue::parse(bare.trim()).map_err(|it| it.message().to_owned())?;
         let whole = node_of(&value, &at.file, bare);
         let Value::List(nodes) = whole.value else {
@@ -219,6 +221,7 @@ mod tests {
         assert_eq!(list_of("a, b\nc,", &at).unwrap().len(), 3);
         assert_eq!(list_of("[\"a\", \"b\"]", &at).unwrap().len(), 2);
         assert_eq!(list_of("", &at).unwrap().len(), 0);
+        assert_eq!(list_of("[::]:1,[::]:2", &at).unwrap().len(), 2);
         assert!(list_of("[\"a\", ", &at).is_err());
     }
 }

@@ -292,7 +292,7 @@ impl<'a> Section<'a> {
     }
 
     fn fetch(&mut self, name: &str, file: &str, entry: &Entry) {
-        let read = text_of(&entry.node.value, &value::path)
+        let read = text_of(&entry.node.value, value::path)
             .and_then(|path| raw::contents(&path, self.files));
         match read {
             Ok(node) => {
@@ -341,14 +341,14 @@ impl<'a> Section<'a> {
         } else {
             format!("in {}", shown_section(&shown(&self.path)))
         };
-        let elsewhere: Vec<&str> = keys::SECTIONS
+        let elsewhere: Vec<String> = keys::SECTIONS
             .iter()
             .filter(|it| it.key(name).is_some() && it.name != self.spec.name)
-            .map(|it| it.name)
+            .map(|it| shown_section(it.name))
             .collect();
         let names: Vec<&str> = self.spec.names().collect();
         let hint = match (nearest::nearest(name, &names), elsewhere.as_slice()) {
-            (None, [section]) => format!("it belongs to {}", shown_section(section)),
+            (None, [_, ..]) => format!("it belongs to {}", elsewhere.join(" or ")),
             _ => nearest::hint(name, names),
         };
         self.complaints.fault(

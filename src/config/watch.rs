@@ -40,11 +40,11 @@ impl ConfigWatch {
     /// exist yet) on a thread of its own, which calls `on_change` with those that changed.
     /// `on_change` may block; what changes meanwhile is told afterwards.
     pub fn start(
-        paths: Vec<PathBuf>,
+        paths: &[PathBuf],
         on_change: impl FnMut(&[PathBuf]) + Send + 'static,
     ) -> io::Result<Self> {
         let (notes, inbox) = mpsc::channel();
-        let watcher = watcher(&paths, notes.clone());
+        let watcher = watcher(paths, notes.clone());
         // Seen before this returns: whatever changes from here on is told.
         let seen = paths.iter().map(|it| (it.clone(), look_at(it))).collect();
         let thread = thread::Builder::new()
@@ -80,9 +80,9 @@ fn watcher(paths: &[PathBuf], notes: Sender<Note>) -> Option<RecommendedWatcher>
         .inspect_err(|error| tracing::warn!(%error, "files are looked at every two seconds only"))
         .ok()?;
     for path in paths {
-        let parent = path.parent().map(|it| match it.as_os_str().is_empty() {
-            true => Path::new("."),
-            false => it,
+        let parent = path.parent().map(|it| {
+            let here = it.as_os_str().is_empty();
+            if here { Path::new(".") } else { it }
         });
         for folder in [Some(path.as_path()), parent].into_iter().flatten() {
             // What cannot be watched is looked at.
@@ -174,7 +174,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(20);
 
-    fn watched(paths: Vec<PathBuf>) -> (ConfigWatch, Receiver<Vec<PathBuf>>) {
+    fn watched(paths: &[PathBuf]) -> (ConfigWatch, Receiver<Vec<PathBuf>>) {
         let (tell, told) = mpsc::channel();
         let watch = ConfigWatch::start(paths, move |it| {
             let _ = tell.send(it.to_vec());
@@ -189,15 +189,21 @@ mod tests {
         let certs = folder.path().join("certs");
         fs::write(&file, "a").unwrap();
         fs::create_dir(&certs).unwrap();
-        let (_watch, told) = watched(vec![file.clone(), certs.clone()]);
+        let (_watch, told) = watched(&[file.clone(), certs.clone()]);
 
         fs::write(&file, "b").unwrap();
-        assert_eq!(told.recv_timeout(LONG).unwrap(), [file.clone()]);
+        assert_eq!(
+            told.recv_timeout(LONG).unwrap(),
+            std::slice::from_ref(&file)
+        );
 
         let beside = folder.path().join("new");
         fs::write(&beside, "c").unwrap();
         fs::rename(&beside, &file).unwrap();
-        assert_eq!(told.recv_timeout(LONG).unwrap(), [file.clone()]);
+        assert_eq!(
+            told.recv_timeout(LONG).unwrap(),
+            std::slice::from_ref(&file)
+        );
 
         fs::write(certs.join("a.crt"), "x").unwrap();
         assert_eq!(told.recv_timeout(LONG).unwrap(), [certs]);
@@ -210,7 +216,7 @@ mod tests {
     fn a_folder_that_comes_later_is_told_by_looking() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("not/yet/portcullis.toml");
-        let (_watch, told) = watched(vec![file.clone()]);
+        let (_watch, told) = watched(std::slice::from_ref(&file));
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(&file, "a").unwrap();
         assert_eq!(told.recv_timeout(LONG).unwrap(), [file]);
@@ -218,7 +224,7 @@ mod tests {
 
     #[test]
     fn dropping_it_ends_its_thread() {
-        let (watch, told) = watched(vec![PathBuf::from("/nowhere")]);
+        let (watch, told) = watched(&[PathBuf::from("/nowhere")]);
         drop(watch);
         assert_eq!(told.recv_timeout(LONG), Err(RecvTimeoutError::Disconnected));
     }

@@ -7,14 +7,11 @@ use crate::{
     clock::Timestamp,
     config::{Claims, Config, HostPattern},
     name::HostName,
-    route::{Asked, Claimed, Discovered, RefusedRoute},
+    route::{Asked, Claimed, Discovered, FILE, RefusedRoute},
     store::{CLAIM_REST, ClaimRecord, Store, StoreError},
 };
 
 use super::{read::printable, rules::DockerRules};
-
-/// The owner of what the file names.
-pub const FILE: &str = "file";
 
 /// What came of asking the store.
 #[derive(Debug, Default)]
@@ -220,9 +217,10 @@ impl Judge<'_> {
         let until = jiff::Timestamp::from_millisecond(free.0).unwrap_or_default();
         rests.then(|| {
             format!(
-                "it was {}'s and rests until {}; `portcullis claim release` it without rest to have it sooner",
+                "it was {}'s and rests until {}; `portcullis claim release {}` frees it at once",
                 held.owner,
-                until.strftime("%F")
+                until.strftime("%F"),
+                printable(&held.host)
             )
         })
     }
@@ -304,95 +302,280 @@ fn matches(pattern: &Asked, host: &HostName) -> bool {
     }
 }
 
-/// Whether names directly under `root` may be among those that are asked for. Under a guarded
-/// root those are everybody's to ask for, one by one.
+/// Whether names that nobody named may be meant, under a guarded root: those are everybody's
+/// to ask for, one by one. What a regex or a trailing wildcard means there is not ours to
+/// guess. A wildcard below one name (`*.a.<root>`) is as good as that name.
 fn covers(asked: &Asked, root: &HostName) -> bool {
-    if matches!(asked, Asked::Exact(_)) {
-        return false;
+    match asked {
+        Asked::Exact(_) => false,
+        Asked::Leading(below) => below == root || root.is_under(below),
+        Asked::Trailing(_) | Asked::Regex(..) => true,
     }
-    let Some(ending) = ending(asked) else {
-        return true;
-    };
-    let root = format!(".{root}");
-    root.ends_with(&ending)
-        || ending
-            .strip_suffix(&root)
-            .is_some_and(|label| !label.contains('.'))
 }
 
 /// Whether some name may be meant by both.
 fn may_meet(one: &Asked, other: &Asked) -> bool {
     match (one, other) {
         (Asked::Exact(host), pattern) | (pattern, Asked::Exact(host)) => matches(pattern, host),
+        (Asked::Leading(a), Asked::Leading(b)) => a == b || a.is_under(b) || b.is_under(a),
         (Asked::Trailing(a), Asked::Trailing(b)) => {
             let (a, b) = (format!("{a}."), format!("{b}."));
             a.starts_with(&b) || b.starts_with(&a)
         }
-        _ => match (ending(one), ending(other)) {
-            (Some(a), Some(b)) => a.ends_with(&b) || b.ends_with(&a),
-            (None, _) | (_, None) => true,
+        (Asked::Trailing(_) | Asked::Leading(_) | Asked::Regex(..), _) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        discovery::{
+            read,
+            samples::{container, rules},
         },
-    }
-}
+        docker::GatewayNetworks,
+        store::sqlite::SqliteStore,
+    };
 
-/// What every name that is meant ends with, where that can be told: `.example.com`.
-fn ending(asked: &Asked) -> Option<String> {
-    match asked {
-        Asked::Exact(host) => Some(host.to_string()),
-        Asked::Leading(below) => Some(format!(".{below}")),
-        Asked::Trailing(_) => None,
-        Asked::Regex(text, _) => regex_ending(text),
-    }
-}
+    const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
-/// The literal end of a regex that is anchored with `$`: `\.example\.com$`. `None` where there
-/// is no telling: alternatives, flags, anything that is not plainly a literal.
-fn regex_ending(text: &str) -> Option<String> {
-    let body = text.strip_prefix('~')?.strip_suffix('$')?;
-    if body.contains("(?") || has_open_alternative(body) {
-        return None;
+    /// A store, and the rules of a gateway.
+    struct Town {
+        _folder: tempfile::TempDir,
+        store: SqliteStore,
+        rules: DockerRules,
+        now: Timestamp,
     }
-    let mut literal = Vec::new();
-    let mut left = body.as_bytes();
-    while let Some((&last, before)) = left.split_last() {
-        let escapes = before.iter().rev().take_while(|it| **it == b'\\').count();
-        let is_escaped = escapes % 2 == 1;
-        let is_word = last.is_ascii_lowercase() || last.is_ascii_digit() || last == b'-';
-        match (is_escaped, last) {
-            (true, b'.' | b'-') => left = before.split_last().map_or(before, |(_, it)| it),
-            (false, _) if is_word => left = before,
-            (true, _) => {
-                // `\x2e`, `\pl`: what stands after it may be a part of it, up to the next dot.
-                let dot = literal.iter().rposition(|it| *it == b'.')?;
-                literal.truncate(dot + 1);
-                break;
+
+    impl Town {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let store = SqliteStore::open(&folder.path().join("db"), NOW).unwrap();
+            Self {
+                _folder: folder,
+                store,
+                rules: rules(),
+                now: NOW,
             }
-            (false, _) => break,
         }
-        literal.push(last);
-    }
-    literal.reverse();
-    let literal = String::from_utf8(literal).ok()?;
-    // Short of a whole label there is nothing to compare.
-    literal.contains('.').then_some(literal)
-}
 
-/// Whether a `|` may stand outside every parenthesis. (In a class it is counted too: better
-/// one regex too few.)
-fn has_open_alternative(body: &str) -> bool {
-    let mut depth = 0_i32;
-    let mut is_escaped = false;
-    for b in body.bytes() {
-        match b {
-            _ if is_escaped => is_escaped = false,
-            b'\\' => is_escaped = true,
-            // A parenthesis in a class is a literal; counting it could hide an alternative.
-            b'[' | b']' => return body.contains('|'),
-            b'(' => depth += 1,
-            b')' => depth -= 1,
-            b'|' if depth <= 0 => return true,
-            _ => (),
+        /// Lets containers `(name, VIRTUAL_HOST)`, the oldest first, ask for hosts.
+        fn ask(&mut self, containers: &[(&str, &str)]) -> Verdict {
+            self.ask_beside(&[], containers)
+        }
+
+        fn ask_beside(&mut self, file: &[&str], containers: &[(&str, &str)]) -> Verdict {
+            let found = containers.iter().zip(0..).flat_map(|((name, hosts), age)| {
+                let mut it = container(name).with(&[("VIRTUAL_HOST", hosts)]);
+                it.created += jiff::SignedDuration::from_secs(age);
+                read(&it, &GatewayNetworks::Host, &self.rules).wants
+            });
+            let found = found.collect();
+            let file: Vec<Asked> = file.iter().map(|it| Asked::parse(it).unwrap()).collect();
+            let (rules, how) = (self.rules.clone(), Claiming::Claim);
+            judge(&mut self.store, &file, found, &rules, how, self.now).unwrap()
+        }
+
+        fn release(&mut self, host: &str) {
+            self.store.release_claim(host, self.now).unwrap();
         }
     }
-    false
+
+    fn granted(verdict: &Verdict) -> Vec<String> {
+        let granted = verdict.granted.iter();
+        granted
+            .map(|it| format!("{} {}", it.container, it.host))
+            .collect()
+    }
+
+    fn tenant(verdict: &Verdict, host: &str) -> crate::name::TenantId {
+        verdict.claims.0[host].tenant.clone()
+    }
+
+    #[test]
+    fn a_host_stays_its_owners_when_the_container_is_gone() {
+        let mut town = Town::new();
+        let first = town.ask(&[("a", "a.example.net")]);
+        assert_eq!(granted(&first), ["a a.example.net"]);
+        assert!(town.ask(&[("b", "a.example.net")]).granted.is_empty());
+        let again = town.ask(&[("b", "a.example.net"), ("a", "a.example.net")]);
+        assert_eq!(granted(&again), ["a a.example.net"]);
+        assert_eq!(
+            tenant(&first, "a.example.net"),
+            tenant(&again, "a.example.net")
+        );
+    }
+
+    #[test]
+    fn p11_nobody_gets_a_host_of_anothers() {
+        let mut town = Town::new();
+        let before = town.ask(&[("a", "a.example.net,x.deep.example.net")]);
+        for host in [
+            "a.example.net",
+            "A.EXAMPLE.NET.",
+            "auth.example.net",
+            "manager.example.net",
+            "*.example.net",
+            "*.net",
+            "*.deep.example.net",
+            "a.*",
+            "a.example.*",
+            "~.*",
+            "~^a\\.example\\.net$",
+            "~^.*\\.example\\.net$",
+            "~^b|a\\.example\\.net$",
+            "~^(b|a)-web\\.example\\.net$",
+            "~^.\\x2eexample\\.net$",
+            "~^a\\pl?.example.net$",
+            "~^x\\.deep\\.example\\.net$",
+        ] {
+            let verdict = town.ask(&[("b", host), ("a", "a.example.net,x.deep.example.net")]);
+            assert_eq!(
+                granted(&verdict),
+                ["a a.example.net", "a x.deep.example.net"],
+                "{host}"
+            );
+            assert_eq!(verdict.refused.len(), 1, "{host}");
+            let now = tenant(&verdict, "a.example.net");
+            assert_eq!(now, tenant(&before, "a.example.net"));
+        }
+        let left: Vec<String> = town
+            .store
+            .claims()
+            .unwrap()
+            .into_iter()
+            .map(|it| it.host)
+            .collect();
+        assert_eq!(left, ["a.example.net", "x.deep.example.net"]);
+    }
+
+    #[test]
+    fn p11_a_wildcard_that_came_first_keeps_what_it_covers() {
+        let mut town = Town::new();
+        assert_eq!(town.ask(&[("b", "*.b.example.net")]).granted.len(), 1);
+        for host in ["x.b.example.net", "*.y.b.example.net"] {
+            assert!(town.ask(&[("a", host)]).granted.is_empty(), "{host}");
+        }
+        let own = town.ask(&[("b", "x.b.example.net")]);
+        assert_eq!(own.granted.len(), 1, "its own names are its own");
+        let beside = town.ask(&[("a", "b.example.net,*.c.example.net,*.example.com")]);
+        assert_eq!(beside.granted.len(), 3);
+    }
+
+    #[test]
+    fn p11_without_a_root_patterns_still_meet_nobody_elses() {
+        let mut town = Town::new();
+        town.rules.root = None;
+        assert_eq!(
+            town.ask(&[("b", "~^[a-c]\\.example\\.org$")]).granted.len(),
+            1
+        );
+        for host in ["a.example.org", "*.example.org", "a.*", "~x"] {
+            assert!(town.ask(&[("a", host)]).granted.is_empty(), "{host}");
+        }
+        assert_eq!(town.ask(&[("a", "d.example.org")]).granted.len(), 1);
+        assert!(
+            town.ask(&[("b", "~^[d-f]\\.example\\.org$")])
+                .granted
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn a_freed_name_rests_under_the_root_and_then_is_another_tenants() {
+        let mut town = Town::new();
+        let first = town.ask(&[("a", "a.example.net,a.example.com")]);
+        town.release("a.example.net");
+        town.release("a.example.com");
+        let verdict = town.ask(&[("b", "a.example.net,a.example.com")]);
+        assert_eq!(
+            granted(&verdict),
+            ["b a.example.com"],
+            "outside the root nothing rests"
+        );
+        assert!(
+            verdict.refused[0]
+                .1
+                .reason
+                .contains("rests until 2027-02-14")
+        );
+        town.now = NOW.plus(CLAIM_REST).plus(Duration::from_secs(1));
+        let verdict = town.ask(&[("b", "a.example.net")]);
+        assert_eq!(granted(&verdict), ["b a.example.net"]);
+        assert!(verdict.claims.0["a.example.net"].changed_hands);
+        assert_ne!(
+            tenant(&first, "a.example.net"),
+            tenant(&verdict, "a.example.net")
+        );
+    }
+
+    #[test]
+    fn an_admin_may_free_a_name_without_rest() {
+        let mut town = Town::new();
+        town.ask(&[("a", "a.example.net")]);
+        town.store
+            .release_claim("a.example.net", Timestamp(0))
+            .unwrap();
+        assert_eq!(
+            granted(&town.ask(&[("b", "a.example.net")])),
+            ["b a.example.net"]
+        );
+    }
+
+    #[test]
+    fn the_files_word_is_the_last() {
+        let mut town = Town::new();
+        let first = town.ask(&[("a", "a.example.net,b.example.net")]);
+        let file = ["a.example.net", "*.example.net"];
+        let verdict = town.ask_beside(&file, &[("a", "a.example.net,b.example.net")]);
+        assert_eq!(
+            granted(&verdict),
+            ["a b.example.net"],
+            "a catch-all of the file leaves room"
+        );
+        assert_eq!(verdict.claims.0["a.example.net"].owner, FILE);
+        assert_ne!(
+            tenant(&first, "a.example.net"),
+            tenant(&verdict, "a.example.net")
+        );
+        assert_eq!(verdict.warnings.len(), 1);
+        let again = town.ask_beside(&file, &[]);
+        assert_eq!(
+            tenant(&again, "a.example.net"),
+            tenant(&verdict, "a.example.net")
+        );
+        assert!(town.ask(&[("a", "a.example.net")]).granted.is_empty());
+    }
+
+    #[test]
+    fn with_claims_off_everybody_gets_what_they_ask_for() {
+        let mut town = Town::new();
+        town.rules.claims = Claims::Off;
+        let verdict = town.ask(&[("a", "a.example.com"), ("b", "a.example.com,~.*")]);
+        assert_eq!(verdict.granted.len(), 3);
+        assert_eq!(verdict.warnings.len(), 1);
+        let own = town.ask(&[("a", "auth.example.net")]);
+        assert!(own.granted.is_empty(), "but never the gateway's own");
+    }
+
+    #[test]
+    fn a_listing_claims_nothing() {
+        let mut town = Town::new();
+        let it = container("a").with(&[("VIRTUAL_HOST", "a.example.net")]);
+        let found = read(&it, &GatewayNetworks::Host, &town.rules).wants;
+        let verdict = judge(
+            &mut town.store,
+            &[],
+            found,
+            &town.rules,
+            Claiming::Look,
+            NOW,
+        )
+        .unwrap();
+        assert_eq!(granted(&verdict), ["a a.example.net"]);
+        assert!(town.store.claims().unwrap().is_empty());
+    }
 }

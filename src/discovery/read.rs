@@ -342,3 +342,271 @@ pub(super) fn printable(text: &str) -> String {
     }
     shown
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::Policy,
+        discovery::samples::{attached, container, rules},
+        docker::Health,
+    };
+
+    fn reads(container: &Container) -> Read {
+        read(container, &GatewayNetworks::Host, &rules())
+    }
+
+    fn hosts(read: &Read) -> Vec<String> {
+        read.wants.iter().map(|it| it.host.to_string()).collect()
+    }
+
+    fn only_want(container: &Container) -> Discovered {
+        let mut read = reads(container);
+        assert_eq!(read.wants.len(), 1, "{:?}", read.refused);
+        read.wants.remove(0)
+    }
+
+    #[test]
+    fn a_list_of_hosts_is_trimmed_and_empty_items_are_ignored() {
+        let read = reads(&container("r1").with(&[(
+            "VIRTUAL_HOST",
+            " A.example.com. ,,*.b.example.com, c.example.* ,~^d\\d+\\.example\\.com$,a.example.com,",
+        )]));
+        assert_eq!(
+            hosts(&read),
+            [
+                "a.example.com",
+                "*.b.example.com",
+                "c.example.*",
+                "~^d\\d+\\.example\\.com$"
+            ]
+        );
+        assert_eq!(read.refused, []);
+    }
+
+    #[test]
+    fn who_asks_for_nothing_gets_nothing() {
+        for asked in ["", " ", ","] {
+            let read = reads(&container("db").with(&[("VIRTUAL_HOST", asked)]));
+            assert!(read.wants.is_empty() && read.refused.is_empty());
+        }
+        assert!(reads(&container("db")).wants.is_empty());
+    }
+
+    #[test]
+    fn an_upstream_is_the_containers_own_address() {
+        let mut it = container("r1").with(&[("VIRTUAL_HOST", "r1.example.net")]);
+        it.expose(1880, "tcp");
+        let upstream = only_want(&it).upstream.unwrap();
+        assert_eq!(upstream.address.to_string(), "172.20.0.2:1880");
+        assert_eq!(&*upstream.label, "r1");
+    }
+
+    #[test]
+    fn who_is_not_ready_gets_no_requests_but_keeps_the_host() {
+        let mut it = container("r1").with(&[("VIRTUAL_HOST", "r1.example.net")]);
+        for (health, is_ready) in [
+            (Health::Unchecked, true),
+            (Health::Starting, false),
+            (Health::Healthy, true),
+            (Health::Unhealthy, false),
+        ] {
+            it.health = health;
+            assert_eq!(only_want(&it).upstream.is_some(), is_ready, "{health:?}");
+        }
+    }
+
+    #[test]
+    fn who_cannot_be_reached_is_told_so() {
+        let it = container("r1").with(&[("VIRTUAL_HOST", "r1.example.net")]);
+        let inside = GatewayNetworks::Container(vec![attached("other", "172.30.0.2")]);
+        let read = read(&it, &inside, &rules());
+        assert_eq!(read.wants[0].upstream, None);
+        assert!(read.refused[0].reason.contains("shares no network"));
+    }
+
+    #[test]
+    fn paths_are_nginxs() {
+        let path = |path, dest| {
+            let env = [
+                ("VIRTUAL_HOST", "r1.example.net"),
+                ("VIRTUAL_PATH", path),
+                ("VIRTUAL_DEST", dest),
+            ];
+            let mut read = reads(&container("r1").with(&env));
+            (!read.wants.is_empty()).then(|| read.wants.remove(0))
+        };
+        assert!(path("", "").unwrap().path.is_everything());
+        let app = path("/app", "/").unwrap();
+        assert!(matches!(app.path, PathMatch::Prefix { text, .. } if text == "/app"));
+        assert_eq!(app.dest.as_deref(), Some("/"));
+        assert!(matches!(
+            path("= /x", "").unwrap().path,
+            PathMatch::Exact(_)
+        ));
+        assert!(matches!(
+            path("~* ^/x", "").unwrap().path,
+            PathMatch::Regex(_)
+        ));
+        for (at, dest) in [
+            ("app", ""),
+            ("~ ^/x", "/"),
+            ("~ (", ""),
+            ("/app", "x"),
+            ("/app", "/../x"),
+            ("/app", "/?x=1"),
+        ] {
+            assert!(path(at, dest).is_none(), "{at} {dest}");
+        }
+    }
+
+    #[test]
+    fn only_http_is_spoken() {
+        let with = |proto| {
+            let env = [("VIRTUAL_HOST", "r1.example.net"), ("VIRTUAL_PROTO", proto)];
+            reads(&container("r1").with(&env))
+        };
+        assert_eq!(with("http").wants.len(), 1);
+        for proto in ["https", "uwsgi", "fastcgi", "grpc", "ftp"] {
+            let read = with(proto);
+            assert!(read.wants.is_empty(), "{proto}");
+            assert_eq!(read.refused.len(), 1, "{proto}");
+        }
+    }
+
+    #[test]
+    fn an_internal_container_is_never_opened_by_a_typing_error() {
+        let with = |access| {
+            let env = [
+                ("VIRTUAL_HOST", "r1.example.net"),
+                ("NETWORK_ACCESS", access),
+            ];
+            reads(&container("r1").with(&env))
+        };
+        assert!(with("internal").wants[0].internal);
+        assert!(!with("external").wants[0].internal);
+        assert!(with("Internal").wants.is_empty());
+    }
+
+    #[test]
+    fn the_gateways_own_ports_are_not_a_containers() {
+        let mut it =
+            container("r1").with(&[("VIRTUAL_HOST", "r1.example.net"), ("VIRTUAL_PORT", "9090")]);
+        assert_eq!(reads(&it).wants.len(), 1);
+        it.on_host = true;
+        assert!(reads(&it).wants.is_empty());
+    }
+
+    #[test]
+    fn labels_tighten() {
+        let mut it = container("r1").with(&[("VIRTUAL_HOST", "r1.example.net")]);
+        it.label("portcullis.policy", "hardware-key", Origin::Run);
+        it.label("portcullis.allow_origins", "https://x.example", Origin::Run);
+        let read = reads(&it);
+        assert_eq!(read.wants[0].tighten.policy, Some(Policy::HardwareKey));
+        assert_eq!(
+            read.refused[0].asked,
+            "portcullis.allow_origins=https://x.example"
+        );
+        it.label("portcullis.policy", "two factors", Origin::Run);
+        assert!(
+            reads(&it).wants.is_empty(),
+            "asked for more, so it must not get less"
+        );
+    }
+
+    #[test]
+    fn n1_what_an_image_carries_is_refused_and_listed() {
+        let mut it = container("evil");
+        it.set("VIRTUAL_HOST", "a.example.net", Origin::Image);
+        it.label("portcullis.upstreams", "http://10.0.0.1", Origin::Image);
+        it.label("portcullis.login_api", "true", Origin::Image);
+        it.label("portcullis.policy", "one-factor", Origin::Image);
+        let read_it = reads(&it);
+        assert!(read_it.wants.is_empty());
+        let asked: Vec<&str> = read_it.refused.iter().map(|it| it.asked.as_str()).collect();
+        assert_eq!(
+            asked,
+            [
+                "VIRTUAL_HOST=a.example.net",
+                "portcullis.login_api=true",
+                "portcullis.policy=one-factor",
+                "portcullis.upstreams=http://10.0.0.1"
+            ]
+        );
+        // What whoever runs it says still counts, and only that.
+        it.set("VIRTUAL_HOST", "b.example.net", Origin::Run);
+        let read_it = reads(&it);
+        assert_eq!(hosts(&read_it), ["b.example.net"]);
+        assert_eq!(read_it.wants[0].tighten, Tighten::default());
+        // Trusting images does not make a label more than a label.
+        let trusting = DockerRules {
+            trust_images: true,
+            ..rules()
+        };
+        let trusted = read(&it, &GatewayNetworks::Host, &trusting);
+        assert_eq!(trusted.wants[0].tighten.policy, Some(Policy::OneFactor));
+        assert_eq!(trusted.refused.len(), 2, "{:?}", trusted.refused);
+    }
+
+    #[test]
+    fn an_image_that_is_gone_may_have_carried_anything() {
+        let mut it = container("r1");
+        it.set("VIRTUAL_HOST", "a.example.net", Origin::Unknown);
+        let read = reads(&it);
+        assert!(read.wants.is_empty());
+        assert!(read.refused[0].reason.contains("cannot be inspected"));
+    }
+
+    #[test]
+    fn p12_nonsense_harms_only_its_own_container() {
+        let many: Vec<String> = (0..5000).map(|it| format!("h{it}.a")).collect();
+        let many = many.join(",");
+        let long = "x".repeat(10_000);
+        let http2 = "com.github.nginx-proxy.nginx-proxy.http2.enable";
+        let env = |name: &str, value: &str| {
+            container("bad").with(&[("VIRTUAL_HOST", "bad.example.net"), (name, value)])
+        };
+        let label = |name: &str, value: &str| {
+            let mut it = env("VIRTUAL_PORT", "80");
+            it.label(name, value, Origin::Run);
+            it
+        };
+        for bad in [
+            env("HSTS", "x\";} server {listen 81;"),
+            env("VIRTUAL_HOST", "bad.example.net\nr1.example.net"),
+            env("VIRTUAL_HOST", &many),
+            env("VIRTUAL_HOST", &long),
+            env("VIRTUAL_HOST_MULTIPORTS", "a: &a [*a,*a]\nb: &b [*a,*a]"),
+            env("VIRTUAL_HOST_MULTIPORTS", ""),
+            env("VIRTUAL_PATH", "/} location / {"),
+            env("VIRTUAL_PORT", "80;"),
+            label(http2, "maybe"),
+            label("portcullis.policy", &long),
+            label("portcullis.anything", "a\r\nb"),
+        ] {
+            let read = reads(&bad);
+            assert!(read.wants.is_empty(), "{:?} {:?}", bad.env, bad.labels);
+            let told = &read.refused[0];
+            assert_eq!(told.container, "bad");
+            assert!(told.asked.len() < 400 && !told.asked.contains(char::is_control));
+        }
+        // One host too many is not a container too many.
+        let some = env("VIRTUAL_HOST", "good.example.net,not a host,*,~(");
+        assert_eq!(hosts(&reads(&some)), ["good.example.net"]);
+        assert_eq!(reads(&some).refused.len(), 3);
+    }
+
+    #[test]
+    fn d1_hooks_are_never_taken() {
+        let read = reads(&container("r1").with(&[
+            ("VIRTUAL_HOST", "r1.example.net"),
+            ("ACME_PRE_HOOK", "docker run --privileged x"),
+            ("ACME_EMAIL", "$(id)"),
+            ("LETSENCRYPT_HOST", "r1.example.net;{"),
+        ]));
+        assert_eq!(hosts(&read), ["r1.example.net"]);
+        let asked: Vec<&str> = read.refused.iter().map(|it| it.asked.as_str()).collect();
+        assert_eq!(asked, ["ACME_PRE_HOOK"], "and its text is not repeated");
+    }
+}

@@ -1,6 +1,6 @@
 //! The house's own thread: Docker, the store's changes, the clock's sweeps, the admin listener.
 
-use std::{io, sync::Arc, thread::JoinHandle, time::Duration};
+use std::{io, rc::Rc, sync::Arc, thread::JoinHandle, time::Duration};
 
 use tokio::{sync::watch, task::LocalSet, time::MissedTickBehavior};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -8,7 +8,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     admin::{self, Health},
     config::Config,
-    discovery,
+    discovery::Discovery,
+    forward::Pool,
     pipeline::House,
     store::{Change, StoreError, poke},
 };
@@ -33,22 +34,33 @@ pub(super) struct Chores {
 
 /// Starts the thread.
 pub(super) fn start(chores: Chores) -> io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name("house".to_owned()).spawn(move || {
-        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => runtime,
-            Err(error) => {
-                tracing::error!(%error, "the house has no runtime");
-                return;
-            }
-        };
-        LocalSet::new().block_on(&runtime, chores.run());
-    })
+    std::thread::Builder::new()
+        .name("house".to_owned())
+        .spawn(move || {
+            let runtime = match tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+            {
+                Ok(runtime) => runtime,
+                Err(error) => {
+                    tracing::error!(%error, "the house has no runtime");
+                    return;
+                }
+            };
+            LocalSet::new().block_on(&runtime, chores.run());
+        })
 }
 
 impl Chores {
     async fn run(self) {
         let tasks = TaskTracker::new();
-        let Self { house, config, admin, health, stop } = self;
+        let Self {
+            house,
+            config,
+            admin,
+            health,
+            stop,
+        } = self;
         if let Some(listener) = admin {
             let (metrics, stop, spawn) = (house.metrics.clone(), stop.clone(), tasks.clone());
             tasks.spawn_local(async move {
@@ -57,21 +69,30 @@ impl Chores {
                 }
             });
         }
-        tasks.spawn_local(discovery::run(
-            config,
-            house.store.clone(),
-            Arc::clone(&house.routes),
-            house.claims_changed.subscribe(),
-            house.metrics.clone(),
-            house.clock.clone(),
-            stop.clone(),
-        ));
+        tasks.spawn_local(
+            Discovery {
+                config,
+                store: house.store.clone(),
+                clock: house.clock.clone(),
+                routes: Arc::clone(&house.routes),
+                metrics: house.metrics.clone(),
+                claims_changed: Arc::clone(&house.claims_changed),
+                findings: Arc::clone(&house.findings),
+                over: stop.clone(),
+            }
+            .run(),
+        );
+        tasks.spawn_local(answer_commands(Arc::clone(&house), stop.clone()));
+        tasks.spawn_local(farewells(Arc::clone(&house), tasks.clone(), stop.clone()));
         tasks.spawn_local(follow(Arc::clone(&house), stop.clone()));
         tasks.spawn_local(sweep(Arc::clone(&house), stop.clone()));
         tasks.spawn_local(write_down(Arc::clone(&house), stop.clone()));
         stop.cancelled().await;
         tasks.close();
-        if tokio::time::timeout(Duration::from_secs(2), tasks.wait()).await.is_err() {
+        if tokio::time::timeout(Duration::from_secs(2), tasks.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!("a chore did not end in time");
         }
         if let Err(error) = house.sessions.flush().await {
@@ -82,63 +103,85 @@ impl Chores {
 
 /// Follows the store's changes: ours come back and change nothing; another process's are applied.
 async fn follow(house: Arc<House>, stop: CancellationToken) {
-    let path = house.config.load().store.path.clone();
-    let mut seen = match house.store.call(|store| store.last_change()).await {
-        Ok(seen) => seen,
-        Err(error) => {
-            tracing::error!(%error, "the store's changes cannot be followed");
-            0
-        }
-    };
-    let mut pokes = match poke::Poke::listen(&path) {
-        Ok(pokes) => Some(pokes),
-        Err(error) => {
-            tracing::error!(%error, "the command line cannot be answered");
-            None
-        }
-    };
     let mut tick = tokio::time::interval(TAIL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let asked = tokio::select! {
+        tokio::select! {
             () = stop.cancelled() => return,
-            _ = tick.tick() => None,
-            asked = async {
-                match &mut pokes {
-                    Some(pokes) => pokes.next().await,
-                    None => std::future::pending().await,
-                }
-            } => Some(asked),
-        };
-        match catch_up(&house, &mut seen).await {
+            _ = tick.tick() => {}
+        }
+        match catch_up(&house).await {
             Ok(()) => {
                 house.metrics.store_up.set(1);
-                if let Some(asked) = asked {
-                    asked.confirm(seen).await;
-                }
+                house.sessions.set_authoritative(true);
             }
             Err(error) => {
                 house.metrics.store_up.set(0);
+                house.sessions.set_authoritative(false);
                 tracing::warn!(%error, "the store's changes could not be read");
             }
         }
     }
 }
 
-async fn catch_up(house: &House, seen: &mut i64) -> Result<(), StoreError> {
+/// Applies what is new, one at a time: `seen` is held while it goes on.
+async fn catch_up(house: &House) -> Result<(), StoreError> {
+    let mut seen = house.seen.lock().await;
     let after = *seen;
-    let changes = house.store.call(move |store| store.changes_since(after)).await?;
+    let changes = house
+        .store
+        .call(move |store| store.changes_since(after))
+        .await?;
     for (number, change) in changes {
-        match &change {
-            Change::Session(_) | Change::User(_) => house.sessions.apply(&change).await?,
-            Change::Claims => {
-                house.claims_changed.send_modify(|it| *it += 1);
-            }
+        match change {
+            Change::Session(_) | Change::User(_) => house.sessions.apply(change).await?,
+            Change::Claims => house.claims_changed.notify_one(),
             Change::Keys => house.reload_keys().await,
         }
         *seen = number;
     }
     Ok(())
+}
+
+/// Answers commands that want to know whether their change is applied here.
+async fn answer_commands(house: Arc<House>, stop: CancellationToken) {
+    let path = house.config.load().store.path.clone();
+    let poke = match poke::Poke::listen(&path) {
+        Ok(poke) => poke,
+        Err(error) => {
+            tracing::error!(%error, "commands cannot be answered: they will say that nobody confirmed");
+            return;
+        }
+    };
+    let apply = |number: i64| {
+        let house = Arc::clone(&house);
+        async move {
+            let done = catch_up(&house).await;
+            done.is_ok() && *house.seen.lock().await >= number
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = poke.serve(apply) => {}
+    }
+}
+
+/// Tells tenants of polling connections that have lost their login while no poll was under way.
+async fn farewells(house: Arc<House>, tasks: TaskTracker, stop: CancellationToken) {
+    let pool = Pool::new(&house.config.load().limits, tasks.clone());
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        for post in house.engines.sweep(house.clock.now()) {
+            tasks.spawn_local(crate::pipeline::deliver(Rc::clone(&pool), post));
+        }
+        pool.sweep();
+        house.limit.sweep();
+    }
 }
 
 async fn sweep(house: Arc<House>, stop: CancellationToken) {
@@ -152,7 +195,10 @@ async fn sweep(house: Arc<House>, stop: CancellationToken) {
         // At most one part in five hundred: a clock that stepped is caught up with unnoticed.
         house.clock.slew(SWEEP / 500);
         house.sessions.sweep(house.clock.now());
-        house.metrics.sessions.set(i64::try_from(house.sessions.len()).unwrap_or(i64::MAX));
+        house
+            .metrics
+            .sessions
+            .set(i64::try_from(house.sessions.live()).unwrap_or(i64::MAX));
     }
 }
 
@@ -164,7 +210,7 @@ async fn write_down(house: Arc<House>, stop: CancellationToken) {
     loop {
         let done = tokio::select! {
             () = stop.cancelled() => return,
-            _ = flush.tick() => house.sessions.flush().await,
+            _ = flush.tick() => house.sessions.flush().await.map(drop),
             _ = tidy.tick() => {
                 let now = house.clock.now();
                 house.store.call(move |store| store.sweep(now)).await

@@ -88,7 +88,13 @@ impl Pipeline {
             max_message: config.sockets.max_message,
             max_packets: config.sockets.max_polling_packets,
         };
-        Ok(Engine { request, terms: Arc::new(terms), session, upstream, lease })
+        Ok(Engine {
+            request,
+            terms: Arc::new(terms),
+            session,
+            upstream,
+            lease,
+        })
     }
 
     /// One polling request, judged both ways.
@@ -102,7 +108,11 @@ impl Pipeline {
             return self.begin_polling(inbound, errand, engine).await;
         };
         if inbound.method == Method::POST {
-            let body = collect(std::mem::replace(&mut inbound.body, Body::Empty), engine.terms.max_message).await?;
+            let body = collect(
+                std::mem::replace(&mut inbound.body, Body::Empty),
+                engine.terms.max_message,
+            )
+            .await?;
             let judged = {
                 let mut conversation = guard::lock(session.conversation());
                 polling::judge_post(&mut conversation, &engine.terms, &body)
@@ -129,7 +139,9 @@ impl Pipeline {
         errand: Errand<'_>,
         engine: &Engine,
     ) -> Result<Response<Body>, Refusal> {
-        let response = forward::send(&self.pool, errand, inbound).await.map_err(refused)?;
+        let response = forward::send(&self.pool, errand, inbound)
+            .await
+            .map_err(refused)?;
         self.downstream(response, engine, None).await
     }
 
@@ -147,7 +159,13 @@ impl Pipeline {
         let collected = collect(body, engine.terms.max_message.saturating_mul(4)).await;
         let body = match (collected, session) {
             (Ok(body), _) => body,
-            (Err(Refusal::NotSignedIn { why: crate::authn::NotSignedIn::Session(why), .. }), Some(session)) => {
+            (
+                Err(Refusal::NotSignedIn {
+                    why: crate::authn::NotSignedIn::Session(why),
+                    ..
+                }),
+                Some(session),
+            ) => {
                 return Ok(self.goodbye(session, Over::Session(why)));
             }
             (Err(refusal), _) => return Err(refusal),
@@ -158,7 +176,11 @@ impl Pipeline {
         } else {
             let mut conversation = Conversation::default();
             let judged = polling::judge_answer(&mut conversation, &engine.terms, true, &body);
-            if let Ok(Judged { opening: Some(opening), .. }) = &judged {
+            if let Ok(Judged {
+                opening: Some(opening),
+                ..
+            }) = &judged
+            {
                 let place = (engine.upstream.address, engine.lease.clone());
                 let now = self.house.clock.now();
                 self.house
@@ -173,7 +195,8 @@ impl Pipeline {
             Refusal::Unreachable
         })?;
         let body = judged.body.unwrap_or(body);
-        head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+        head.headers
+            .insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         Ok(Response::from_parts(head, Body::full(body)))
     }
 
@@ -200,7 +223,10 @@ impl Pipeline {
 /// Tells an upstream that a polling connection is over.
 pub(crate) async fn deliver(pool: Rc<forward::Pool>, post: Post) {
     if let Err(error) = forward::post(&pool, post.upstream, post.target, post.body).await {
-        tracing::debug!(error = &error as &dyn std::error::Error, "a tenant was not told of an end");
+        tracing::debug!(
+            error = &error as &dyn std::error::Error,
+            "a tenant was not told of an end"
+        );
     }
 }
 
@@ -234,7 +260,9 @@ fn says_goodbye(over: Over) -> bool {
 fn unknown(error: NoSession) -> Refusal {
     match error {
         NoSession::Unknown | NoSession::Upgraded => Malformed::EngineIo.into(),
-        NoSession::Full => Refusal::Starting { retry_after: super::SOON },
+        NoSession::Full => Refusal::Starting {
+            retry_after: super::SOON,
+        },
     }
 }
 
@@ -259,9 +287,10 @@ async fn collect(body: Body, most: usize) -> Result<Bytes, Refusal> {
 
 fn text(text: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::full(text));
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=UTF-8"),
+    );
     response
         .headers_mut()
         .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

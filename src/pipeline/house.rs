@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
 use http::{HeaderValue, Response, StatusCode, header};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use crate::{
     account::Accounts,
@@ -65,6 +65,8 @@ pub struct House {
     pub metrics: Metrics,
     /// Another process changed claims.
     pub claims_changed: Arc<Notify>,
+    /// The last change of the store that is applied here.
+    pub seen: tokio::sync::Mutex<i64>,
     /// What discovery found beside the routes.
     pub findings: Arc<ArcSwap<Findings>>,
     /// The tenant id that the portal's own tokens carry.
@@ -75,7 +77,10 @@ pub struct House {
 }
 
 /// What a house is furnished with.
-#[expect(missing_docs, reason = "each is named as the field of `House` that it becomes")]
+#[expect(
+    missing_docs,
+    reason = "each is named as the field of `House` that it becomes"
+)]
 #[derive(Debug)]
 pub struct Furniture {
     pub config: Config,
@@ -88,6 +93,7 @@ pub struct Furniture {
     pub accounts: Arc<Accounts>,
     pub certificates: Arc<Certificates>,
     pub metrics: Metrics,
+    pub seen: i64,
 }
 
 impl House {
@@ -96,10 +102,7 @@ impl House {
         let config = Arc::new(with.config);
         let routes = Arc::new(Routes::default());
         let signin = Signin::new(with.key.clone());
-        let portal_origin = config.portal.host.as_ref().map_or_else(String::new, |host| match with.port {
-            443 => format!("https://{host}"),
-            port => format!("https://{host}:{port}"),
-        });
+        let portal_origin = portal_origin(&config, with.port).unwrap_or_default();
         let desk = Desk {
             config: Arc::clone(&config),
             accounts: with.accounts,
@@ -128,6 +131,7 @@ impl House {
             engines: Arc::new(EngineSessions::default()),
             metrics: with.metrics,
             claims_changed: Arc::new(Notify::new()),
+            seen: tokio::sync::Mutex::new(with.seen),
             findings: Arc::default(),
             portal_tenant: TenantId::from("portal"),
             nobody_tenant: TenantId::from("nobody"),
@@ -158,7 +162,11 @@ impl House {
     /// Reads the signing keys again: another process changed them.
     pub async fn reload_keys(&self) {
         let (tokens, now) = (Arc::clone(&self.tokens), self.clock.now());
-        if let Err(error) = self.store.call(move |store| tokens.reload(store, now)).await {
+        if let Err(error) = self
+            .store
+            .call(move |store| tokens.reload(store, now))
+            .await
+        {
             tracing::error!(%error, "the signing keys could not be read again");
         }
     }
@@ -175,7 +183,11 @@ impl House {
     }
 
     /// A redirect to the same thing over TLS, wherever plain HTTP is not what was asked for.
-    pub fn insist_on_tls(&self, inbound: &Inbound, destination: &Destination) -> Option<Response<Body>> {
+    pub fn insist_on_tls(
+        &self,
+        inbound: &Inbound,
+        destination: &Destination,
+    ) -> Option<Response<Body>> {
         if inbound.https {
             return None;
         }
@@ -183,7 +195,8 @@ impl House {
             Destination::Portal | Destination::Manager | Destination::NowhereGuarded => false,
             Destination::Nowhere => true,
             Destination::Tenant(route) => {
-                !route.guarded && (route.plain_http || !self.certificates.covers(inbound.host.as_str()))
+                !route.guarded
+                    && (route.plain_http || !self.certificates.covers(inbound.host.as_str()))
             }
         };
         if stays {
@@ -230,9 +243,10 @@ impl House {
         }
         let life = self.config.load().session.token;
         let token = self.tokens.renew_session(identity.claims(), life, now);
-        response
-            .headers_mut()
-            .append(header::SET_COOKIE, cookie::session(&token, cell.login_exp, now));
+        response.headers_mut().append(
+            header::SET_COOKIE,
+            cookie::session(&token, cell.login_exp, now),
+        );
         response
             .headers_mut()
             .entry(header::CACHE_CONTROL)
@@ -243,6 +257,15 @@ impl House {
     pub fn is_too_often(&self, client: IpAddr) -> Result<(), crate::limit::TooMany> {
         self.limit.check(client)
     }
+}
+
+/// The portal's origin where TLS is served on `port`; `None` in open mode.
+pub fn portal_origin(config: &Config, port: u16) -> Option<String> {
+    let host = config.portal.host.as_ref()?;
+    Some(match port {
+        443 => format!("https://{host}"),
+        port => format!("https://{host}:{port}"),
+    })
 }
 
 fn facts(config: &Config) -> IntakeFacts {

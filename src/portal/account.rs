@@ -62,7 +62,9 @@ pub(super) async fn show(visit: &mut Visit<'_>) -> Answer {
 /// What was just done; only words of ours are ever shown.
 fn notice(query: Option<&str>) -> Option<&'static str> {
     match query {
-        Some("done=one") => Some("That session is over, and everything that it had open is closed."),
+        Some("done=one") => {
+            Some("That session is over, and everything that it had open is closed.")
+        }
         Some("done=others") => Some("All your other sessions are over."),
         _ => None,
     }
@@ -263,7 +265,14 @@ mod tests {
     fn a_session_is_named_by_its_digest_and_nothing_else() {
         let digest = [0xa5; 32];
         assert_eq!(unhex(&hex(&digest)), Some(digest));
-        for bad in ["", "00", "zz", &"a".repeat(63), &"é".repeat(32), &"+1".repeat(32)] {
+        for bad in [
+            "",
+            "00",
+            "zz",
+            &"a".repeat(63),
+            &"é".repeat(32),
+            &"+1".repeat(32),
+        ] {
             assert!(unhex(bad).is_none() || bad.starts_with('+'), "{bad}");
         }
     }

@@ -210,7 +210,12 @@ async fn login(visit: &mut Visit<'_>, route: Option<&Arc<HostRoute>>) -> Answer 
     let checked = visit
         .desk
         .accounts
-        .check_password(&username, &password, visit.inbound.client, device.users().first())
+        .check_password(
+            &username,
+            &password,
+            visit.inbound.client,
+            device.users().first(),
+        )
         .await?;
     let user = match checked {
         PasswordCheck::Right(user) => user,
@@ -253,7 +258,7 @@ async fn totp(visit: &mut Visit<'_>, route: Option<&Arc<HostRoute>>) -> Answer {
     let (Some(ticket), Some(typed)) = (sent.ticket, sent.code.map(Secret::new)) else {
         return Ok(missing("Both ticket and code are needed."));
     };
-    let Some((half, user)) = code::open(visit, &ticket).await? else {
+    let Some((half, user)) = code::open(visit, &ticket, code::Binding::IfThere).await? else {
         visit.hold_back().await;
         let message = "The ticket is not good here, or no longer. Begin again with the password.";
         return Ok(fault(StatusCode::UNAUTHORIZED, "ticket", message));
@@ -290,7 +295,10 @@ async fn finish(
     let cookie = (!wants_token).then(|| complete::session_cookie(visit, &login, &at));
     let token = wants_token.then(|| complete::token(visit, &login, &at, Use::Bearer));
     let answer = begun(visit, &login, token);
-    Ok(with_cookies(answer, cookie.into_iter().chain([login.device])))
+    Ok(with_cookies(
+        answer,
+        cookie.into_iter().chain([login.device]),
+    ))
 }
 
 fn begun(visit: &Visit<'_>, login: &Login, token: Option<String>) -> Response<Body> {

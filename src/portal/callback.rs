@@ -66,7 +66,14 @@ fn without_attempt(visit: &Visit<'_>, route: &Arc<HostRoute>, state: &State) -> 
     }
     let (desk, inbound) = (visit.desk, &visit.inbound);
     let (level, target) = (state.level, state.path.as_str());
-    Ok(to_portal(desk, inbound, Some(route), level, target, Retry::Counted))
+    Ok(to_portal(
+        desk,
+        inbound,
+        Some(route),
+        level,
+        target,
+        Retry::Counted,
+    ))
 }
 
 async fn let_in(
@@ -86,7 +93,15 @@ async fn let_in(
         }
     }
     let life = desk.config.session.token;
-    let token = cell.issue(&desk.tokens, sid, host, &route.tenant, Use::Cookie, life, visit.now);
+    let token = cell.issue(
+        &desk.tokens,
+        sid,
+        host,
+        &route.tenant,
+        Use::Cookie,
+        life,
+        visit.now,
+    );
     let met = desk
         .signin
         .meet(visit.others(), host, &route.tenant, route.changed_hands);

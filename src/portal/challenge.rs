@@ -10,7 +10,7 @@ use crate::{
     intake::Inbound,
     reply::{self, Asker, Refusal, redirect},
     route::HostRoute,
-    signin::{absolute, cookie},
+    signin::cookie,
 };
 
 /// What is missing.
@@ -29,13 +29,20 @@ pub fn challenge(
     desk: &Desk,
     inbound: &Inbound,
     route: Option<&HostRoute>,
-    asked: Asked,
+    need: Asked,
 ) -> Response<Body> {
     let asker = Asker::of(inbound);
     let mut response = if asker.navigation {
-        to_portal(desk, inbound, route, asked.level(), &inbound.target, Retry::Free)
+        to_portal(
+            desk,
+            inbound,
+            route,
+            need.level(),
+            &inbound.target,
+            Retry::Free,
+        )
     } else {
-        tell(desk, inbound, route, asked, asker)
+        tell(desk, inbound, route, need, asker)
     };
     clear_former_tenant(desk, inbound, route, &mut response);
     response
@@ -87,11 +94,8 @@ pub(super) fn to_portal(
 }
 
 fn login_url(desk: &Desk, inbound: &Inbound, state: &str) -> HeaderValue {
-    let target = format!("/login?state={state}");
-    desk.config.portal.host.as_ref().map_or_else(
-        || HeaderValue::from_static("/"),
-        |portal| absolute(portal, inbound.port, &target),
-    )
+    let portal = desk.portal_origin_for(inbound);
+    super::place::header(&format!("{portal}/login?state={state}"))
 }
 
 /// 401, with an address that signs in and comes back to the page that asked. It carries no
@@ -100,27 +104,25 @@ fn tell(
     desk: &Desk,
     inbound: &Inbound,
     route: Option<&HostRoute>,
-    asked: Asked,
+    need: Asked,
     mut asker: Asker,
 ) -> Response<Body> {
-    if let Some(portal) = &desk.config.portal.host {
-        asker = asker.with_portal(origin(portal, inbound.port));
-    }
+    asker = asker.with_portal(desk.portal_origin_for(inbound));
     let tenant = route.map_or_else(nowhere, |it| it.tenant.clone());
     let back = page_of(inbound);
     let now = desk.clock.now();
     let start = desk
         .signin
-        .start(&inbound.host, &tenant, &back, asked.level(), now, &[]);
+        .start(&inbound.host, &tenant, &back, need.level(), now, &[]);
     let url = login_url(desk, inbound, &start.state);
     let login_url = Some(url.to_str().unwrap_or("/").to_owned());
-    let refusal = match asked {
+    let refusal = match need {
         Asked::SignIn(why, _) => Refusal::NotSignedIn { why, login_url },
         Asked::StepUp(policy) => Refusal::NotEnough { policy, login_url },
     };
     let response = reply::refuse(&refusal, &asker);
     // A cookie that will never be good again goes, so that a browser's next try is a clean one.
-    let useless = matches!(asked, Asked::SignIn(why, _) if why != NotSignedIn::Missing)
+    let useless = matches!(need, Asked::SignIn(why, _) if why != NotSignedIn::Missing)
         && inbound.credentials.cookie.is_some()
         && inbound.credentials.bearer.is_none()
         && inbound.credentials.subprotocol.is_none();

@@ -92,7 +92,12 @@ pub(super) async fn password(visit: &mut Visit<'_>) -> Answer {
     let checked = visit
         .desk
         .accounts
-        .check_password(&username, password, visit.inbound.client, device.users().first())
+        .check_password(
+            &username,
+            password,
+            visit.inbound.client,
+            device.users().first(),
+        )
         .await?;
     let user = match checked {
         PasswordCheck::Right(user) => user,
@@ -104,7 +109,13 @@ pub(super) async fn password(visit: &mut Visit<'_>) -> Answer {
                 "The user name or the password is wrong.",
             )];
             let wanted = wanted.as_ref();
-            return Ok(page(StatusCode::UNAUTHORIZED, wanted, None, &username, errors));
+            return Ok(page(
+                StatusCode::UNAUTHORIZED,
+                wanted,
+                None,
+                &username,
+                errors,
+            ));
         }
         PasswordCheck::TooOften { retry_after } => {
             visit.hold_back().await;

@@ -23,7 +23,9 @@ pub(super) async fn go(visit: &Visit<'_>, identity: &Identity, wanted: &Wanted) 
     if let Some(elsewhere) = judge(visit, identity, wanted).await? {
         return Ok(elsewhere);
     }
-    if was_signed_out(identity, wanted) || !visit.asker.navigation || visit.asker.site == Site::Unsaid
+    if was_signed_out(identity, wanted)
+        || !visit.asker.navigation
+        || visit.asker.site == Site::Unsaid
     {
         // A tenant's own log-out is not undone behind one's back; and a ticket is only for a
         // person who goes there: a fetch, a frame, or a browser that does not say gets a page.
@@ -101,10 +103,11 @@ async fn judge(
 fn was_signed_out(identity: &Identity, wanted: &Wanted) -> bool {
     let state = &wanted.state;
     let generation = identity.claims().generation;
-    let lease = identity
-        .lease()
-        .cell
-        .lease(&state.host, &state.tenant, identity.level(), generation);
+    let lease =
+        identity
+            .lease()
+            .cell
+            .lease(&state.host, &state.tenant, identity.level(), generation);
     matches!(lease, Err(LeaseRefused::Ended(Ended::Grant)))
 }
 
@@ -142,7 +145,7 @@ fn through_a_page(href: &HeaderValue, wanted: &Wanted) -> Response<Body> {
             href: href.to_str().unwrap_or("/"),
             host: wanted.state.host.as_str(),
         },
-        Referrer::Nothing,
+        Referrer::None,
     )
 }
 

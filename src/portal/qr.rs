@@ -8,7 +8,7 @@ use qrcode::{Color, EcLevel, QrCode};
 const QUIET: usize = 4;
 
 /// `text` as an SVG element, dark on white; empty when it is too long for any QR code.
-pub fn svg(text: &str) -> String {
+pub(super) fn svg(text: &str) -> String {
     let Ok(code) = QrCode::with_error_correction_level(text, EcLevel::M) else {
         return String::new();
     };
@@ -35,7 +35,7 @@ pub fn svg(text: &str) -> String {
 }
 
 /// A secret for reading aloud: four characters at a time.
-pub fn groups(secret: &str) -> Vec<String> {
+pub(super) fn groups(secret: &str) -> Vec<String> {
     let letters: Vec<char> = secret.chars().collect();
     letters.chunks(4).map(|it| it.iter().collect()).collect()
 }

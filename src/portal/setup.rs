@@ -56,7 +56,10 @@ async fn begin(visit: &Visit<'_>, link: &str, form: &Form) -> Answer {
         errors.push(FieldError::new("password", weak.to_string()));
     }
     if !same {
-        errors.push(FieldError::new("again", "The two passwords are not the same."));
+        errors.push(FieldError::new(
+            "again",
+            "The two passwords are not the same.",
+        ));
     }
     if !errors.is_empty() {
         return Ok(password_page(visit, link, &user, &record, errors));

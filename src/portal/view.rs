@@ -4,16 +4,16 @@ use askama::Template;
 
 /// Something to put right in a form.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FieldError {
+pub(super) struct FieldError {
     /// The field's id; empty: the form as a whole.
-    pub field: &'static str,
+    pub(super) field: &'static str,
     /// What to put right.
-    pub text: String,
+    pub(super) text: String,
 }
 
 impl FieldError {
     /// About one field.
-    pub fn new(field: &'static str, text: impl Into<String>) -> Self {
+    pub(super) fn new(field: &'static str, text: impl Into<String>) -> Self {
         Self {
             field,
             text: text.into(),
@@ -24,77 +24,77 @@ impl FieldError {
 /// User name and password.
 #[derive(Debug, Default, Template)]
 #[template(path = "login.html")]
-pub struct Login<'a> {
+pub(super) struct Login<'a> {
     /// Where the form goes.
-    pub action: String,
+    pub(super) action: String,
     /// Where one wants to go on to.
-    pub host: Option<&'a str>,
+    pub(super) host: Option<&'a str>,
     /// Why one is asked, if it is not plain.
-    pub notice: Option<&'a str>,
+    pub(super) notice: Option<&'a str>,
     /// As typed before.
-    pub username: &'a str,
+    pub(super) username: &'a str,
     /// Whether name or password were wrong (it is never told which).
-    pub wrong: bool,
+    pub(super) wrong: bool,
     /// Above the errors.
-    pub errors_title: &'static str,
+    pub(super) errors_title: &'static str,
     /// What to put right.
-    pub errors: Vec<FieldError>,
+    pub(super) errors: Vec<FieldError>,
 }
 
 /// The second step.
 #[derive(Debug, Default, Template)]
 #[template(path = "code.html")]
-pub struct Code<'a> {
+pub(super) struct Code<'a> {
     /// Where the form goes.
-    pub action: String,
+    pub(super) action: String,
     /// Where to begin again.
-    pub restart: String,
+    pub(super) restart: String,
     /// Whose code.
-    pub username: &'a str,
+    pub(super) username: &'a str,
     /// Above the errors.
-    pub errors_title: &'static str,
+    pub(super) errors_title: &'static str,
     /// What to put right.
-    pub errors: Vec<FieldError>,
+    pub(super) errors: Vec<FieldError>,
 }
 
 /// On the way from a form to a tenant: browsers do not let a form's answer redirect there.
 #[derive(Debug, Template)]
 #[template(path = "onward.html")]
-pub struct Onward<'a> {
+pub(super) struct Onward<'a> {
     /// The tenant's callback.
-    pub href: &'a str,
+    pub(super) href: &'a str,
     /// The tenant's host.
-    pub host: &'a str,
+    pub(super) host: &'a str,
 }
 
 /// Asks before going on, where the browser does not say that a person wants to.
 #[derive(Debug, Template)]
 #[template(path = "continue.html")]
-pub struct Continue<'a> {
+pub(super) struct Continue<'a> {
     /// Where the form goes.
-    pub action: String,
+    pub(super) action: String,
     /// The tenant's host.
-    pub host: &'a str,
+    pub(super) host: &'a str,
     /// Who is signed in.
-    pub username: &'a str,
+    pub(super) username: &'a str,
 }
 
 /// Set-up: a password.
 #[derive(Debug, Default, Template)]
 #[template(path = "setup_password.html")]
-pub struct SetupPassword<'a> {
+pub(super) struct SetupPassword<'a> {
     /// Where the form goes.
-    pub action: String,
+    pub(super) action: String,
     /// For whom.
-    pub username: &'a str,
+    pub(super) username: &'a str,
     /// The shortest that is taken.
-    pub password_min: usize,
+    pub(super) password_min: usize,
     /// Whether TOTP follows.
-    pub two_steps: bool,
+    pub(super) two_steps: bool,
     /// Above the errors.
-    pub errors_title: &'static str,
+    pub(super) errors_title: &'static str,
     /// What to put right.
-    pub errors: Vec<FieldError>,
+    pub(super) errors: Vec<FieldError>,
 }
 
 impl SetupPassword<'_> {
@@ -106,105 +106,105 @@ impl SetupPassword<'_> {
 /// Set-up: an authenticator.
 #[derive(Debug, Default, Template)]
 #[template(path = "setup_totp.html")]
-pub struct SetupTotp<'a> {
+pub(super) struct SetupTotp<'a> {
     /// Where the form goes.
-    pub action: String,
+    pub(super) action: String,
     /// The QR code as SVG, made by [`super::qr`].
-    pub qr: String,
+    pub(super) qr: String,
     /// `otpauth://...`
-    pub uri: &'a str,
+    pub(super) uri: &'a str,
     /// The secret, four characters at a time.
-    pub groups: Vec<String>,
+    pub(super) groups: Vec<String>,
     /// What the form carries from step to step, sealed.
-    pub draft: &'a str,
+    pub(super) draft: &'a str,
     /// Above the errors.
-    pub errors_title: &'static str,
+    pub(super) errors_title: &'static str,
     /// What to put right.
-    pub errors: Vec<FieldError>,
+    pub(super) errors: Vec<FieldError>,
 }
 
 /// Set-up: finished.
 #[derive(Debug, Template)]
 #[template(path = "setup_done.html")]
-pub struct SetupDone<'a> {
+pub(super) struct SetupDone<'a> {
     /// For whom.
-    pub username: &'a str,
+    pub(super) username: &'a str,
     /// Whether TOTP was set up too.
-    pub two_steps: bool,
+    pub(super) two_steps: bool,
 }
 
 /// One line of the list of sessions.
 #[derive(Debug, Clone, Default)]
-pub struct SessionLine {
+pub(super) struct SessionLine {
     /// Names it in the form: the hexadecimal digest, which grants nothing.
-    pub handle: String,
+    pub(super) handle: String,
     /// The browser and system.
-    pub agent: String,
+    pub(super) agent: String,
     /// Where from.
-    pub address: String,
+    pub(super) address: String,
     /// Since when.
-    pub since: String,
+    pub(super) since: String,
     /// When last.
-    pub last_used: String,
+    pub(super) last_used: String,
     /// Hosts it was granted to.
-    pub hosts: String,
+    pub(super) hosts: String,
     /// Whether it is this very one.
-    pub this: bool,
+    pub(super) this: bool,
 }
 
 /// The account page.
 #[derive(Debug, Default, Template)]
 #[template(path = "account.html")]
-pub struct Account<'a> {
+pub(super) struct Account<'a> {
     /// `Hello, Alice`.
-    pub greeting: String,
+    pub(super) greeting: String,
     /// What was just done.
-    pub notice: Option<&'a str>,
+    pub(super) notice: Option<&'a str>,
     /// User name.
-    pub username: &'a str,
+    pub(super) username: &'a str,
     /// E-mail; may be empty.
-    pub email: &'a str,
+    pub(super) email: &'a str,
     /// Groups, joined; may be empty.
-    pub groups: String,
+    pub(super) groups: String,
     /// Factors, joined.
-    pub factors: String,
+    pub(super) factors: String,
     /// The login's hard end.
-    pub until: String,
+    pub(super) until: String,
     /// All live sessions, this one first.
-    pub sessions: Vec<SessionLine>,
+    pub(super) sessions: Vec<SessionLine>,
 }
 
 /// Asks before signing out.
 #[derive(Debug, Template)]
 #[template(path = "logout.html")]
-pub struct Logout<'a> {
+pub(super) struct Logout<'a> {
     /// Who is signed in.
-    pub username: &'a str,
+    pub(super) username: &'a str,
 }
 
 /// Anything short: a title, a sentence, perhaps a button.
 #[derive(Debug, Default, Template)]
 #[template(path = "note.html")]
-pub struct Note<'a> {
+pub(super) struct Note<'a> {
     /// The title.
-    pub title: &'a str,
+    pub(super) title: &'a str,
     /// How the gate hangs: `down`, `half`, `up`.
-    pub gate: &'static str,
+    pub(super) gate: &'static str,
     /// What happened.
-    pub happened: &'a str,
+    pub(super) happened: &'a str,
     /// Where to go on.
-    pub link: NoteLink<'a>,
+    pub(super) link: NoteLink<'a>,
     /// Where a form's button leads; its text and address.
-    pub post: NoteLink<'a>,
+    pub(super) post: NoteLink<'a>,
 }
 
 /// A link or a button of a note; an empty text: none.
 #[derive(Debug, Default)]
-pub struct NoteLink<'a> {
+pub(super) struct NoteLink<'a> {
     /// Where to.
-    pub href: &'a str,
+    pub(super) href: &'a str,
     /// What it says.
-    pub text: &'a str,
+    pub(super) text: &'a str,
 }
 
 #[cfg(test)]

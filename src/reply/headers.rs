@@ -14,7 +14,7 @@ pub const CONTENT_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Referrer {
     /// Nothing.
-    Nothing,
+    None,
     /// Nothing, except to ourselves: pages with a form need it, or browsers without Fetch
     /// Metadata send `Origin: null` with it, which is nobody's.
     Ourselves,
@@ -23,7 +23,7 @@ pub enum Referrer {
 /// Puts them on.
 pub fn secure(response: &mut Response<Body>, referrer: Referrer) {
     let referrer = match referrer {
-        Referrer::Nothing => "no-referrer",
+        Referrer::None => "no-referrer",
         Referrer::Ourselves => "same-origin",
     };
     let headers = response.headers_mut();

@@ -33,7 +33,7 @@ pub fn answer(status: StatusCode, value: &impl Serialize) -> Response<Body> {
     let bytes = serde_json::to_vec(value).unwrap_or_else(|_| b"{}".to_vec());
     let mut response = Response::new(Body::full(bytes));
     *response.status_mut() = status;
-    headers::secure(&mut response, Referrer::Nothing);
+    headers::secure(&mut response, Referrer::None);
     response.headers_mut().insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/json"),

@@ -18,7 +18,7 @@ pub fn found(location: HeaderValue) -> Response<Body> {
 fn lead(status: StatusCode, location: HeaderValue) -> Response<Body> {
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = status;
-    headers::secure(&mut response, Referrer::Nothing);
+    headers::secure(&mut response, Referrer::None);
     response.headers_mut().insert(header::LOCATION, location);
     response
 }

@@ -24,7 +24,7 @@ pub fn path() -> &'static str {
 /// Answers with it. It is no secret and never changes under its name: it may be cached.
 pub fn serve() -> Response<Body> {
     let mut response = Response::new(Body::full(SHEET));
-    headers::secure(&mut response, Referrer::Nothing);
+    headers::secure(&mut response, Referrer::None);
     let headers = response.headers_mut();
     headers.remove(header::VARY);
     headers.insert(

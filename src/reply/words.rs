@@ -32,9 +32,10 @@ pub(super) fn of(refusal: &Refusal, asker: &Asker) -> Words {
     }
     Words {
         title,
-        gate: match refusal {
-            Refusal::Starting { .. } => "half",
-            _ => "down",
+        gate: if matches!(refusal, Refusal::Starting { .. }) {
+            "half"
+        } else {
+            "down"
         },
         happened: happened.to_owned(),
         next,
@@ -170,10 +171,13 @@ fn advice(refusal: &Refusal, asker: &Asker) -> &'static [&'static str] {
             "Sign in, and you come back to this page.",
             "What you had typed was not sent. Copy it before you go on.",
         ],
-        Refusal::NotEnough { login_url: Some(_), .. } => {
-            &["Sign in once more, and you come back to this page."]
-        }
-        Refusal::NotEnough { policy: Policy::HardwareKey, .. } => &[
+        Refusal::NotEnough {
+            login_url: Some(_), ..
+        } => &["Sign in once more, and you come back to this page."],
+        Refusal::NotEnough {
+            policy: Policy::HardwareKey,
+            ..
+        } => &[
             "This app can be opened with a security key only, and your account has none.",
             "Ask the people who run this server what to do.",
         ],
@@ -211,6 +215,9 @@ fn advice(refusal: &Refusal, asker: &Asker) -> &'static [&'static str] {
         Refusal::Starting { .. } => {
             &["If this takes longer than two minutes, tell the people who run this server."]
         }
+        Refusal::Busy { .. } => {
+            &["Go back in a few seconds and try again. Your password was not looked at."]
+        }
         Refusal::StoreAway { .. } => &[
             "This page looks again by itself.",
             "Apps that you have open go on working for some minutes.",
@@ -242,7 +249,20 @@ fn button(refusal: &Refusal, asker: &Asker) -> Option<Button> {
         Refusal::SignInLost { again } | Refusal::CookieTrouble { again } => {
             link(again.clone(), "Begin again")
         }
-        _ => None,
+        Refusal::Malformed(_)
+        | Refusal::Forbidden
+        | Refusal::NotFound
+        | Refusal::CrossSite
+        | Refusal::Method { .. }
+        | Refusal::MediaType
+        | Refusal::Unreadable
+        | Refusal::TooOften { .. }
+        | Refusal::Unreachable
+        | Refusal::TimedOut
+        | Refusal::Stopped
+        | Refusal::Starting { .. }
+        | Refusal::Busy { .. }
+        | Refusal::StoreAway { .. } => None,
     }
 }
 

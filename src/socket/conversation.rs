@@ -6,11 +6,15 @@
 
 use std::ops::Range;
 
-use crate::socket::{
-    Refused, Way,
-    json::{self, Member, Reader, Same},
-    seal::{self, Seal},
-    socketio::{self, Kind, Packet, RESERVED_EVENTS},
+use crate::{
+    config::{SocketIo, SocketRules},
+    route::Tighten,
+    socket::{
+        Refused, Way,
+        json::{self, Member, Reader, Same},
+        seal::{self, Seal},
+        socketio::{self, Kind, Packet, RESERVED_EVENTS},
+    },
 };
 
 /// Most namespaces of one connection.
@@ -39,6 +43,23 @@ pub struct Terms {
 }
 
 impl Terms {
+    /// From the tenant's settings, what its container's labels narrow, and `[sockets]`.
+    pub fn new(
+        seal: Seal,
+        replica: String,
+        socketio: &SocketIo,
+        tighten: &Tighten,
+        rules: &SocketRules,
+    ) -> Self {
+        Self {
+            seal,
+            replica,
+            namespaces: vec![socketio.namespaces.clone(), tighten.namespaces.clone()],
+            max_message: rules.max_message,
+            max_packets: rules.max_polling_packets,
+        }
+    }
+
     fn admits(&self, namespace: &str) -> bool {
         self.namespaces
             .iter()
@@ -259,9 +280,7 @@ impl Conversation {
                 match (packet.kind, packet.payload) {
                     (Kind::Event, Some(at)) => event(text, at, own_sid, out),
                     (Kind::Ack, Some(at)) => {
-                        whole(Reader::new(text, at), |reader| {
-                            reader.value(0).map(|_| ())
-                        })?;
+                        whole(Reader::new(text, at), |reader| reader.value(0).map(|_| ()))?;
                         Ok(Verdict::Pass)
                     }
                     _ => {
@@ -293,8 +312,7 @@ impl Conversation {
             if self.replies.len() >= MOST_NAMESPACES {
                 return Err(Refused::Grammar("too many namespaces"));
             }
-            self.replies
-                .push(refusal(packet.namespace));
+            self.replies.push(refusal(packet.namespace));
             return Ok(Verdict::Drop);
         }
         self.set(packet.namespace, State::Asked)?.sid = None;
@@ -481,8 +499,8 @@ fn seal_pid<'a>(
     let Some(pid) = sole(text, &members, "pid")? else {
         return Ok((sid, Verdict::Pass));
     };
-    let sealed = plain(text, pid)
-        .and_then(|it| terms.seal.seal(seal::Kind::Pid, &terms.replica, it));
+    let sealed =
+        plain(text, pid).and_then(|it| terms.seal.seal(seal::Kind::Pid, &terms.replica, it));
     splice(
         text,
         &object,

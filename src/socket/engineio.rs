@@ -236,9 +236,10 @@ mod tests {
 
     #[test]
     fn a_poll_is_recognised_and_rebuilt() {
-        let request = get("/uibuilder/vendor/socket.io/?x=1&EIO=4&transport=polling&t=abc&sid=s.r.m")
-            .unwrap()
-            .unwrap();
+        let request =
+            get("/uibuilder/vendor/socket.io/?x=1&EIO=4&transport=polling&t=abc&sid=s.r.m")
+                .unwrap()
+                .unwrap();
         assert_eq!(request.transport, Transport::Polling);
         assert_eq!(request.sid.as_deref(), Some("s.r.m"));
         assert_eq!(
@@ -294,10 +295,7 @@ mod tests {
 
     #[test]
     fn w12_jsonp_and_odd_requests_are_refused() {
-        assert_eq!(
-            get("/?EIO=4&transport=polling&j=0"),
-            Err(NotServed::Jsonp)
-        );
+        assert_eq!(get("/?EIO=4&transport=polling&j=0"), Err(NotServed::Jsonp));
         for (method, target, websocket) in [
             (Method::POST, "/?EIO=4&transport=polling", false),
             (Method::PUT, "/?EIO=4&transport=polling&sid=a", false),
@@ -334,7 +332,10 @@ mod tests {
             "0{\"s\\u0069d\":\"a\"}",
             "0{\"sid\":\"a b\"}",
         ] {
-            assert!(seal_open(bad, &seal, "r1", &mut Vec::new()).is_err(), "{bad}");
+            assert!(
+                seal_open(bad, &seal, "r1", &mut Vec::new()).is_err(),
+                "{bad}"
+            );
         }
     }
 

@@ -329,14 +329,14 @@ mod tests {
     #[test]
     fn w14_reserved_bits_wrong_masks_and_long_lengths_are_refused() {
         for bad in [
-            &[0xc1, 0x80, 0, 0, 0, 0][..],             // RSV1
-            &[0x83, 0x80, 0, 0, 0, 0],                 // opcode 3
-            &[0x81, 0x00],                             // unmasked
-            &[0x09, 0x80, 0, 0, 0, 0],                 // a ping in parts
-            &[0x89, 0xfe, 0, 126, 0, 0, 0, 0],         // a long ping
-            &[0x81, 0xfe, 0, 125, 0, 0, 0, 0],         // 16 bits for 125
+            &[0xc1, 0x80, 0, 0, 0, 0][..],              // RSV1
+            &[0x83, 0x80, 0, 0, 0, 0],                  // opcode 3
+            &[0x81, 0x00],                              // unmasked
+            &[0x09, 0x80, 0, 0, 0, 0],                  // a ping in parts
+            &[0x89, 0xfe, 0, 126, 0, 0, 0, 0],          // a long ping
+            &[0x81, 0xfe, 0, 125, 0, 0, 0, 0],          // 16 bits for 125
             &[0x81, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 255], // 64 bits for 65535
-            &[0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0],  // the highest bit
+            &[0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0],   // the highest bit
         ] {
             assert!(
                 matches!(parse(bad, Way::Up), Err(Refused::Frame(_))),

@@ -201,7 +201,19 @@ mod tests {
 
     #[test]
     fn w21_what_no_client_sends_on_a_websocket_is_refused() {
-        for bad in ["", "0{\"sid\":\"x\"}", "2", "2probe", "3x", "5", "6", "7", "bAAAA", "4", "1x"] {
+        for bad in [
+            "",
+            "0{\"sid\":\"x\"}",
+            "2",
+            "2probe",
+            "3x",
+            "5",
+            "6",
+            "7",
+            "bAAAA",
+            "4",
+            "1x",
+        ] {
             assert!(text(&mut open(), Way::Up, bad).is_err(), "{bad}");
         }
         assert!(open().binary(Way::Up).is_err());

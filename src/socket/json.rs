@@ -384,15 +384,47 @@ mod tests {
     #[test]
     fn it_reads_what_is_json_and_nothing_else() {
         for good in [
-            "{}", "[]", "0", "-0", "1.5e+3", "true", "null", "\"\"", "[[],{}]",
-            r#"{"a":[1,{"b":null}],"c":"\u00e9\n"}"#, "[ 1 , 2 ]", "{ \"a\" : 1 }",
+            "{}",
+            "[]",
+            "0",
+            "-0",
+            "1.5e+3",
+            "true",
+            "null",
+            "\"\"",
+            "[[],{}]",
+            r#"{"a":[1,{"b":null}],"c":"\u00e9\n"}"#,
+            "[ 1 , 2 ]",
+            "{ \"a\" : 1 }",
         ] {
             assert!(reads(good), "{good}");
         }
         for bad in [
-            "", "{", "[1,]", "{\"a\"}", "{\"a\":}", "{,}", "01", "1.", ".5", "+1", "1e", "tru",
-            "nul", "'a'", "\"\\x\"", "\"\\u12g4\"", "\"\n\"", "[1}", "{\"a\":1]", "[1 2]", "\"",
-            "{\"a\":1,}", "NaN", "[]]", "{1:2}",
+            "",
+            "{",
+            "[1,]",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{,}",
+            "01",
+            "1.",
+            ".5",
+            "+1",
+            "1e",
+            "tru",
+            "nul",
+            "'a'",
+            "\"\\x\"",
+            "\"\\u12g4\"",
+            "\"\n\"",
+            "[1}",
+            "{\"a\":1]",
+            "[1 2]",
+            "\"",
+            "{\"a\":1,}",
+            "NaN",
+            "[]]",
+            "{1:2}",
         ] {
             assert!(!reads(bad), "{bad}");
         }
@@ -410,7 +442,10 @@ mod tests {
     fn a_disguised_key_is_seen_through() {
         assert_eq!(means(r#""user""#, "user"), Same::Plainly);
         assert_eq!(means(r#""us\u0065r""#, "user"), Same::Disguised);
-        assert_eq!(means(r#""\u0075\u0073\u0065\u0072""#, "user"), Same::Disguised);
+        assert_eq!(
+            means(r#""\u0075\u0073\u0065\u0072""#, "user"),
+            Same::Disguised
+        );
         assert_eq!(means(r#""users""#, "user"), Same::No);
         assert_eq!(means(r#""use\\r""#, "user"), Same::No);
         assert_eq!(means(r#""us\ud800r""#, "user"), Same::No);

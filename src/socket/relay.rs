@@ -190,8 +190,7 @@ impl<T: FnMut()> Watch<T> {
         Self {
             vigil,
             alarm,
-            tick: (setting.rules.idle == SocketIdle::Absolute)
-                .then(|| Box::pin(sleep(tick_every))),
+            tick: (setting.rules.idle == SocketIdle::Absolute).then(|| Box::pin(sleep(tick_every))),
             tick_every,
             touch,
             counters: ["passed", "changed", "dropped"].map(counter),

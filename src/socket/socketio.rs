@@ -69,8 +69,12 @@ pub fn read(text: &str, at: usize) -> Result<Packet<'_>, Refused> {
     if byte(at) == Some(b'/') {
         let rest = bytes.get(at..).unwrap_or_default();
         let end = at
-            + memchr::memchr(b',', rest.get(..rest.len().min(LONGEST_NAMESPACE + 1)).unwrap_or(rest))
-                .ok_or(Refused::Grammar("a namespace without its comma"))?;
+            + memchr::memchr(
+                b',',
+                rest.get(..rest.len().min(LONGEST_NAMESPACE + 1))
+                    .unwrap_or(rest),
+            )
+            .ok_or(Refused::Grammar("a namespace without its comma"))?;
         namespace = text.get(at..end).ok_or(bad)?;
         if !is_namespace(namespace) {
             return Err(Refused::Grammar("a namespace"));
@@ -148,10 +152,23 @@ mod tests {
         let packet = read(r#"0/app,{"clientId":"c1"}"#, 0).unwrap();
         assert_eq!((packet.kind, packet.namespace), (Kind::Connect, "/app"));
         assert_eq!(packet.payload, Some(6));
-        let packet = read(r#"51-/app,12["uiBuilderClient",{"_placeholder":true,"num":0}]"#, 0).unwrap();
+        let packet = read(
+            r#"51-/app,12["uiBuilderClient",{"_placeholder":true,"num":0}]"#,
+            0,
+        )
+        .unwrap();
         assert_eq!((packet.kind, packet.attachments), (Kind::Event, 1));
         assert!(packet.has_ack);
-        for good in ["0", "1", "1/app,", r#"2["a"]"#, r#"20["a"]"#, "30[]", r#"4{"message":"x"}"#, "0/a/b.c~d-e_f,"] {
+        for good in [
+            "0",
+            "1",
+            "1/app,",
+            r#"2["a"]"#,
+            r#"20["a"]"#,
+            "30[]",
+            r#"4{"message":"x"}"#,
+            "0/a/b.c~d-e_f,",
+        ] {
             assert!(read(good, 0).is_ok(), "{good}");
         }
     }
@@ -159,12 +176,43 @@ mod tests {
     #[test]
     fn w21_what_no_encoder_writes_is_refused() {
         for bad in [
-            "", "7", "2", "2/app, 1[", "50x1-[]", "50-[\"a\"]", "501-[\"a\"]", "5-[\"a\"]",
-            "51[\"a\"]", "51-", "0/app,7{", "07{}", "0[]", "0\"x\"", "1{}", "11", "3[]", "2{}",
-            "2 [\"a\"]", "2[", "0/app", "0/,{}", "0//x/admin,", "0/a/../admin,", "0/a/./b,",
-            "0/admin?x,", "0/a/,", "0/a b,", "0/é,", "200[\"a\"]", "21e308[\"a\"]",
-            "2-1[\"a\"]", "21234567890123456[\"a\"]", "4", "4[]",
-            "51000000000-[\"a\"]", "5257-[\"a\"]",
+            "",
+            "7",
+            "2",
+            "2/app, 1[",
+            "50x1-[]",
+            "50-[\"a\"]",
+            "501-[\"a\"]",
+            "5-[\"a\"]",
+            "51[\"a\"]",
+            "51-",
+            "0/app,7{",
+            "07{}",
+            "0[]",
+            "0\"x\"",
+            "1{}",
+            "11",
+            "3[]",
+            "2{}",
+            "2 [\"a\"]",
+            "2[",
+            "0/app",
+            "0/,{}",
+            "0//x/admin,",
+            "0/a/../admin,",
+            "0/a/./b,",
+            "0/admin?x,",
+            "0/a/,",
+            "0/a b,",
+            "0/é,",
+            "200[\"a\"]",
+            "21e308[\"a\"]",
+            "2-1[\"a\"]",
+            "21234567890123456[\"a\"]",
+            "4",
+            "4[]",
+            "51000000000-[\"a\"]",
+            "5257-[\"a\"]",
         ] {
             // (`2[` has a good head; its JSON is refused later.)
             assert!(read(bad, 0).is_err() || bad == "2[", "{bad}");

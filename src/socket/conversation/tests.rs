@@ -131,7 +131,8 @@ fn w23_client_and_foreign_socket_id_never_reach_a_flow() {
 #[test]
 fn w9_a_pid_is_worth_something_to_its_owner_alone() {
     let mut it = Conversation::default();
-    let (verdict, given) = judge(&mut it, Way::Down, r#"40/app,{"sid":"me","pid":"kV79_"}"#).unwrap();
+    let (verdict, given) =
+        judge(&mut it, Way::Down, r#"40/app,{"sid":"me","pid":"kV79_"}"#).unwrap();
     assert_eq!(verdict, Verdict::Changed);
     let sealed = given
         .strip_prefix(r#"40/app,{"sid":"me","pid":""#)
@@ -149,14 +150,21 @@ fn w9_a_pid_is_worth_something_to_its_owner_alone() {
             .unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), r#"40/app,{"a":1}"#);
     }
-    let found = judge(&mut Conversation::default(), Way::Up, r#"40{"pid":"kV79_","offset":"Q"}"#);
+    let found = judge(
+        &mut Conversation::default(),
+        Way::Up,
+        r#"40{"pid":"kV79_","offset":"Q"}"#,
+    );
     assert_eq!(found.unwrap().1, "40{}");
 }
 
 #[test]
 fn w10_a_namespace_not_allowed_is_answered_and_not_forwarded() {
     let mut terms = terms_of("alice", 1);
-    terms.namespaces = vec![vec!["/app".to_owned(), "/".to_owned()], vec!["/app".to_owned()]];
+    terms.namespaces = vec![
+        vec!["/app".to_owned(), "/".to_owned()],
+        vec!["/app".to_owned()],
+    ];
     let mut it = Conversation::default();
     let mut out = Vec::new();
     for refused in ["40/other,{\"user\":1}", "40"] {
@@ -164,9 +172,15 @@ fn w10_a_namespace_not_allowed_is_answered_and_not_forwarded() {
         assert_eq!((verdict, out.len()), (Verdict::Drop, 0));
     }
     let replies = it.take_replies();
-    assert!(replies[0].starts_with(r#"44/other,{"message":"#), "{replies:?}");
+    assert!(
+        replies[0].starts_with(r#"44/other,{"message":"#),
+        "{replies:?}"
+    );
     assert!(replies[1].starts_with(r#"44{"message":"#));
-    assert!(it.message(Way::Up, "42/other,[\"a\"]", &terms, &mut out).is_err());
+    assert!(
+        it.message(Way::Up, "42/other,[\"a\"]", &terms, &mut out)
+            .is_err()
+    );
     assert_eq!(
         it.message(Way::Up, "40/app,", &terms, &mut out),
         Ok(Verdict::Pass)

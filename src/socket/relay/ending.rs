@@ -204,7 +204,9 @@ impl Leg {
             Poll::Ready(()) if self.cut => return Poll::Ready(()),
             Poll::Ready(()) => {}
         }
-        Pin::new(&mut *io).poll_shutdown(cx).map(|_| self.cut = true)
+        Pin::new(&mut *io)
+            .poll_shutdown(cx)
+            .map(|_| self.cut = true)
     }
 
     fn give_up(&mut self) -> Poll<()> {

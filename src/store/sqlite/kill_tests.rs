@@ -250,7 +250,7 @@ fn child() {
     let Case(_, act, _) = CASES.iter().find(|it| verb == it.0).unwrap();
     let mut store = SqliteStore::open(Path::new(&path), NOW).unwrap();
     assert!(act(&mut store).unwrap(), "{verb:?} did nothing");
-    writeln!(std::io::stdout(), "{ANSWERED}").unwrap();
+    writeln!(io::stdout(), "{ANSWERED}").unwrap();
     rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)
         .unwrap();
 }
