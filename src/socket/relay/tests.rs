@@ -33,7 +33,7 @@ struct Stage {
     draining: CancellationToken,
     metrics: Metrics,
     rules: SocketRules,
-    touched: std::cell::Cell<u32>,
+    touched: Cell<u32>,
 }
 
 fn upstream() -> SocketAddr {
@@ -67,9 +67,7 @@ fn table(tenant: &str, address: SocketAddr) -> (Arc<HostRoute>, RouteTable) {
         plain_http: false,
     });
     let mut table = RouteTable::default();
-    table
-        .exact
-        .insert(fixture::host(HOST), Arc::clone(&route));
+    table.exact.insert(fixture::host(HOST), Arc::clone(&route));
     (route, table)
 }
 
@@ -84,7 +82,7 @@ impl Stage {
             draining: CancellationToken::new(),
             metrics: Metrics::new(),
             rules: SocketRules::default(),
-            touched: std::cell::Cell::default(),
+            touched: Cell::default(),
         }
     }
 
@@ -233,7 +231,9 @@ impl End2 {
     /// Opens the Engine.IO connection and a namespace, from this upstream's side.
     async fn opens(&mut self, client: &mut Self) {
         self.say(r#"0{"sid":"abc"}"#).await;
-        assert!(matches!(client.hear().await, Heard::Text(it) if it.starts_with(r#"0{"sid":"abc."#)));
+        assert!(
+            matches!(client.hear().await, Heard::Text(it) if it.starts_with(r#"0{"sid":"abc."#))
+        );
         client.say(r#"40/app,{"user":{"userId":"admin"}}"#).await;
         self.hears("40/app,{}").await;
         self.say(r#"40/app,{"sid":"me"}"#).await;
@@ -353,7 +353,13 @@ async fn w3_a_session_past_its_time_ends_the_socket_at_its_next_frame() {
 
 #[tokio::test(start_paused = true)]
 async fn w21_what_is_not_in_the_grammar_is_not_relayed_and_closes() {
-    for bad in ["42/other,[\"a\"]", "2/app, 1[", "40/a/../b,", "bAAAA", "42/app,[1]"] {
+    for bad in [
+        "42/other,[\"a\"]",
+        "2/app, 1[",
+        "40/a/../b,",
+        "bAAAA",
+        "42/app,[1]",
+    ] {
         let stage = Stage::set();
         stage
             .play(engine(), 4096, |mut client, mut server| async move {
@@ -447,8 +453,8 @@ async fn numbers(mode: Mode, prefix: &str, pipe: usize) {
             if is_engine {
                 server.opens(&mut client).await;
             }
-            let sent = std::cell::Cell::new(usize::MAX);
-            let over = std::cell::Cell::new(false);
+            let sent = Cell::new(usize::MAX);
+            let over = Cell::new(false);
             let (client_in, client_out) = tokio::io::split(client.io);
             let (server_in, server_out) = tokio::io::split(server.io);
             let stream = |mut out: tokio::io::WriteHalf<DuplexStream>, way| {
