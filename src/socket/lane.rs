@@ -154,10 +154,8 @@ impl Lane {
         let payload = header.payload(input);
         let whole = payload.len() as u64 == header.payload;
         let progressive = header.payload > HELD && matches!(mode, Mode::Plain { .. });
-        if !whole && !(progressive && payload.len() >= ENGINE_OPENS.len()) {
-            return Ok(Step::Need);
-        }
-        if !whole && run.verbatim > 0 {
+        let begins = progressive && payload.len() >= ENGINE_OPENS.len() && run.verbatim == 0;
+        if !(whole || begins) {
             return Ok(Step::Need);
         }
         let Some(kind) = self.sequence.accept(&header)? else {

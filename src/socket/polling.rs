@@ -300,16 +300,15 @@ impl EngineSessions {
     ) -> Result<Arc<Session>, NoSession> {
         let sealed = request.sid.as_deref().ok_or(NoSession::Unknown)?;
         let found = self.known.pin().get(sealed).cloned();
-        let session = match found {
-            Some(session) => session,
-            None => {
-                let place = Place {
-                    upstream,
-                    target: request.polling_target(opened.id),
-                    lease,
-                };
-                self.insert(sealed, Session::new(Conversation::resumed(), place, now))?
-            }
+        let session = if let Some(session) = found {
+            session
+        } else {
+            let place = Place {
+                upstream,
+                target: request.polling_target(opened.id),
+                lease,
+            };
+            self.insert(sealed, Session::new(Conversation::resumed(), place, now))?
         };
         session.seen.store(now.0, Ordering::Relaxed);
         if guard::lock(&session.conversation).is_upgraded() {

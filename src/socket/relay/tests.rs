@@ -33,7 +33,7 @@ struct Stage {
     draining: CancellationToken,
     metrics: Metrics,
     rules: SocketRules,
-    touched: std::cell::Cell<u32>,
+    touched: Cell<u32>,
 }
 
 fn upstream() -> SocketAddr {
@@ -82,7 +82,7 @@ impl Stage {
             draining: CancellationToken::new(),
             metrics: Metrics::new(),
             rules: SocketRules::default(),
-            touched: std::cell::Cell::default(),
+            touched: Cell::default(),
         }
     }
 
@@ -453,8 +453,8 @@ async fn numbers(mode: Mode, prefix: &str, pipe: usize) {
             if is_engine {
                 server.opens(&mut client).await;
             }
-            let sent = std::cell::Cell::new(usize::MAX);
-            let over = std::cell::Cell::new(false);
+            let sent = Cell::new(usize::MAX);
+            let over = Cell::new(false);
             let (client_in, client_out) = tokio::io::split(client.io);
             let (server_in, server_out) = tokio::io::split(server.io);
             let stream = |mut out: tokio::io::WriteHalf<DuplexStream>, way| {
