@@ -258,10 +258,7 @@ fn unknown(remembered: &Remembered) -> Option<Digest> {
 }
 
 /// The one credential that decides.
-fn credential(
-    credentials: &Credentials,
-    websocket: bool,
-) -> Result<(Shown, &str), NotSignedIn> {
+fn credential(credentials: &Credentials, websocket: bool) -> Result<(Shown, &str), NotSignedIn> {
     let subprotocol = credentials.subprotocol.as_deref().filter(|_| websocket);
     match (&credentials.bearer, subprotocol, &credentials.cookie) {
         (Some(_), Some(_), _) => Err(NotSignedIn::Repeated),
@@ -305,9 +302,7 @@ impl Place<'_> {
             .sessions
             .find(verified.sid())
             .ok_or(NotSignedIn::Unknown)?;
-        if cell.user.as_str() != claims.sub
-            || *verified.device() != cell.device
-        {
+        if cell.user.as_str() != claims.sub || *verified.device() != cell.device {
             return Err(NotSignedIn::Malformed);
         }
         let lease = cell.lease(

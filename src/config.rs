@@ -1,10 +1,33 @@
 //! What the operator asked for, checked once. `config/raw.rs` is the file as written; what
 //! stands here is what the house runs on and cannot be wrong.
 
+pub mod check;
+mod cross;
+pub mod docs;
+mod fault;
+mod keys;
+mod load;
+mod nearest;
+mod pattern;
+mod raw;
+mod read;
+mod reload;
+mod schema;
+mod section;
+mod value;
+pub mod watch;
+
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 
+pub use self::{
+    check::report,
+    fault::{Fault, Loaded},
+    load::{environment, load, parse},
+    reload::reload,
+    schema::schema,
+};
 use crate::name::{GroupName, HostName, UserName};
 
 pub mod failpoint;
@@ -157,7 +180,7 @@ impl Default for Docker {
 /// `[store]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoreConfig {
-    /// The SQLite database: `sqlite:<path>` in the file.
+    /// The database's file: `sqlite:<path>` in the file.
     pub path: PathBuf,
     /// The file with the 32-byte sealing key; beside the database (`<path>.key`) by default.
     pub key_file: PathBuf,
@@ -203,9 +226,9 @@ pub struct SessionRules {
 impl Default for SessionRules {
     fn default() -> Self {
         Self {
-            idle: Duration::from_secs(30 * 60),
-            absolute: Duration::from_secs(12 * 3600),
-            token: Duration::from_secs(5 * 60),
+            idle: Duration::from_mins(30),
+            absolute: Duration::from_hours(12),
+            token: Duration::from_mins(5),
             bind_address: BindAddress::Off,
         }
     }
@@ -239,13 +262,13 @@ impl Default for LoginRules {
         Self {
             password_min: 10,
             max_failures: 10,
-            lock: Duration::from_secs(15 * 60),
+            lock: Duration::from_mins(15),
             argon2_memory_kib: 19_456,
             argon2_passes: 2,
             hash_workers: 1,
             hash_queue: 32,
             floor: Duration::from_millis(250),
-            invite: Duration::from_secs(24 * 3600),
+            invite: Duration::from_hours(24),
         }
     }
 }
@@ -281,7 +304,7 @@ impl Default for SocketRules {
     fn default() -> Self {
         Self {
             idle: SocketIdle::Absolute,
-            grace: Duration::from_secs(60),
+            grace: Duration::from_mins(1),
             control_event: "uiBuilderControl".to_owned(),
             max_message: 1 << 20,
             max_frame: 16 << 20,
@@ -332,10 +355,10 @@ impl Default for Limits {
             headers: 100,
             handshake_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(15),
-            body_timeout: Duration::from_secs(60),
+            body_timeout: Duration::from_mins(1),
             connect_timeout: Duration::from_secs(5),
-            response_timeout: Duration::from_secs(60),
-            stream_timeout: Duration::from_secs(60),
+            response_timeout: Duration::from_mins(1),
+            stream_timeout: Duration::from_mins(1),
             keep_alive: Duration::from_secs(75),
             connections: 10_000,
             requests_per_address: 0,

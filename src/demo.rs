@@ -3,14 +3,9 @@
 use std::{
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
-use crate::{
-    config::{Config, HostPattern, TenantConfig},
-    name::HostName,
-    tls::authority::{Authority, AuthorityError},
-};
+use crate::tls::authority::{Authority, AuthorityError};
 
 pub mod tenant;
 
@@ -43,42 +38,59 @@ pub enum DemoError {
         /// Why.
         source: AuthorityError,
     },
-    /// The demo's own names.
-    #[error("the demo's own host names do not parse")]
-    Names(#[from] crate::name::NotAHost),
+    /// Its configuration file.
+    #[error("cannot write {}", file.display())]
+    Config {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
 }
 
-/// Makes the certificates (kept from one start to the next) and the configuration.
+/// Makes the certificates (kept from one start to the next) and writes the demo's configuration
+/// beside its store, so that every other command works on it too (`--config`). Where it is.
 /// `tenant` is where the built-in tenant listens.
-pub fn configure(options: &DemoOptions, tenant: SocketAddr) -> Result<Config, DemoError> {
+pub fn furnish(options: &DemoOptions, tenant: SocketAddr) -> Result<PathBuf, DemoError> {
     certificates(&options.certs).map_err(|source| DemoError::Authority {
         dir: options.certs.clone(),
         source,
     })?;
-    let root = HostName::parse(ROOT)?;
-    let mut config = Config {
-        file: PathBuf::from("(demo)"),
-        root_domain: Some(root.clone()),
-        ..Config::default()
+    let file = options.data.join("demo.toml");
+    let write = || {
+        std::fs::create_dir_all(&options.data)?;
+        std::fs::write(&file, config_text(options, tenant))
     };
-    config.listen.https = vec![SocketAddr::new(options.listen, options.port)];
-    config.listen.http = Vec::new();
-    config.listen.admin = None;
-    config.portal.host = Some(root.child("auth")?);
-    config.manager.host = Some(root.child("manager")?);
-    config.certificates.dir.clone_from(&options.certs);
-    config.store.path = options.data.join("portcullis.db");
-    config.store.key_file = options.data.join("portcullis.key");
-    if !options.docker {
-        config.docker.hosts = Vec::new();
-    }
-    config.tenants = vec![Arc::new(TenantConfig {
-        line: 0,
-        hosts: vec![HostPattern::Exact(root.child("demo")?)],
-        upstreams: vec![tenant],
-        ..TenantConfig::default()
-    })];
-    Ok(config)
+    write().map_err(|source| DemoError::Config {
+        file: file.clone(),
+        source,
+    })?;
+    Ok(file)
+}
+
+fn config_text(options: &DemoOptions, tenant: SocketAddr) -> String {
+    let listen = SocketAddr::new(options.listen, options.port);
+    let docker = if options.docker {
+        "\"unix:///var/run/docker.sock\""
+    } else {
+        ""
+    };
+    let quoted = |path: PathBuf| toml::Value::String(path.display().to_string()).to_string();
+    format!(
+        "# Written anew by `portcullis demo` at each start.\n\
+         root_domain = \"{ROOT}\"\n\n\
+         [listen]\nhttps = [\"{listen}\"]\nhttp = []\nadmin = \"127.0.0.1:0\"\n\n\
+         [certificates]\ndir = {certs}\n\n\
+         [docker]\nhosts = [{docker}]\n\n\
+         [store]\nurl = {store}\nkey_file = {key}\n\n\
+         [[tenant]]\nhosts = [\"demo.{ROOT}\"]\nupstreams = [\"http://{tenant}\"]\n",
+        certs = quoted(options.certs.clone()),
+        store = quoted(PathBuf::from(format!(
+            "sqlite:{}",
+            options.data.join("portcullis.db").display()
+        ))),
+        key = quoted(options.data.join("portcullis.key")),
+    )
 }
 
 fn certificates(dir: &Path) -> Result<(), AuthorityError> {

@@ -1,1 +1,336 @@
-//! discovery: see ARCHITECTURE.md.
+//! What containers ask for becomes `route`'s table.
+//!
+//! [`Discovery::run`] ties it together: a snapshot of what runs (`docker`) is read container by
+//! container ([`read`]), what is wanted is held against whose it is ([`claims`]), and a new
+//! table is put in force whenever something came of it. While Docker is away the table stays;
+//! the tenants of the file need no Docker.
+
+mod clean;
+mod judged;
+mod label;
+mod network;
+mod owner;
+mod read;
+mod rules;
+#[cfg(test)]
+mod samples;
+
+pub mod claims;
+pub mod listing;
+pub mod neighbours;
+pub mod watchers;
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+pub use read::{Read, read};
+pub use rules::DockerRules;
+
+use crate::{
+    clock::Clock,
+    config::Config,
+    docker::Snapshot,
+    route::{Discovered, Plan, RefusedRoute, RouteTable, Routes},
+    store::{StoreError, StoreHandle},
+    telemetry::Metrics,
+};
+use claims::{Claiming, Verdict};
+use judged::{Judged, Recalled};
+use watchers::Watchers;
+
+/// What there is to know beside the table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// Whether every engine has been listed once (or there is none): the table is whole.
+    pub is_whole: bool,
+    /// Whether every engine answers now.
+    pub is_connected: bool,
+    /// What an operator should know: shared networks, ports that lead around the gateway.
+    pub warnings: Vec<String>,
+}
+
+/// Everything discovery needs.
+#[derive(Debug)]
+pub struct Discovery {
+    /// The configuration, as it changes.
+    pub config: watch::Receiver<Arc<Config>>,
+    /// Where claims are kept.
+    pub store: StoreHandle,
+    /// The time.
+    pub clock: Clock,
+    /// The table in force.
+    pub routes: Arc<Routes>,
+    /// Numbers.
+    pub metrics: Metrics,
+    /// Told when another process changed claims.
+    pub claims_changed: Arc<Notify>,
+    /// Told beside the table.
+    pub findings: Arc<ArcSwap<Findings>>,
+    /// Ends it.
+    pub over: CancellationToken,
+}
+
+/// How soon the store is asked again when it did not answer.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often it is asked again when it did: names that rest become free.
+const ASK_AGAIN: Duration = Duration::from_secs(600);
+
+/// Whether claims may have changed since they were last read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Memory {
+    /// What was judged still holds.
+    Holds,
+    /// Everything is to be judged again.
+    Stale,
+}
+
+impl Discovery {
+    /// Keeps the table until it is told to stop. Runs on a thread's `LocalSet`.
+    pub async fn run(mut self) {
+        let mut config = self.config.borrow_and_update().clone();
+        let mut watchers = Watchers::start(&config, &self.clock);
+        let mut state = State::default();
+        let mut memory = Memory::Stale;
+        loop {
+            let snapshots = watchers.snapshots();
+            let patience = match self.renew(&config, &snapshots, &mut state, memory).await {
+                Ok(()) => {
+                    memory = Memory::Holds;
+                    ASK_AGAIN
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "claims cannot be read; nothing new is routed");
+                    memory = Memory::Stale;
+                    RETRY
+                }
+            };
+            tokio::select! {
+                () = self.over.cancelled() => return,
+                () = watchers.changed() => (),
+                () = self.claims_changed.notified() => memory = Memory::Stale,
+                () = tokio::time::sleep(patience) => memory = Memory::Stale,
+                changed = self.config.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    config = self.config.borrow_and_update().clone();
+                    watchers.follow(&config, &self.clock);
+                    memory = Memory::Stale;
+                }
+            }
+        }
+    }
+
+    /// Makes the table anew, and puts it in force if it is another one.
+    async fn renew(
+        &self,
+        config: &Arc<Config>,
+        snapshots: &[Option<Snapshot>],
+        state: &mut State,
+        memory: Memory,
+    ) -> Result<(), StoreError> {
+        let is_connected = snapshots
+            .iter()
+            .all(|it| it.as_ref().is_some_and(|it| it.connected));
+        let is_followed = is_connected && !snapshots.is_empty();
+        self.metrics.discovery_connected.set(i64::from(is_followed));
+        let rules = DockerRules::of(config);
+        let (found, refused) = read_all(snapshots, &rules);
+        let mut warnings = neighbours::warnings(snapshots, &found, &rules);
+        let found = claims::oldest_first(found);
+        // What went away goes at once, and what was judged before needs no store.
+        let mut whole = None;
+        if let Some(judged) = &state.judged {
+            let (verdict, recalled) = judged.recall(found.clone());
+            if memory == Memory::Holds && recalled == Recalled::All {
+                whole = Some(verdict);
+            } else {
+                let config = judged.config.clone();
+                self.put(&config, verdict, &refused, state);
+            }
+        }
+        let verdict = match whole {
+            Some(verdict) => verdict,
+            None => self.ask(config, found, rules, state).await?,
+        };
+        warnings.extend(verdict.warnings.iter().cloned());
+        let claims_refused: Vec<RefusedRoute> =
+            verdict.refused.iter().map(|(_, no)| no.clone()).collect();
+        state.complain(&refused, &claims_refused, &warnings);
+        self.put(config, verdict, &refused, state);
+        self.findings.store(Arc::new(Findings {
+            is_whole: snapshots.iter().all(Option::is_some),
+            is_connected,
+            warnings,
+        }));
+        Ok(())
+    }
+
+    async fn ask(
+        &self,
+        config: &Arc<Config>,
+        found: Vec<Discovered>,
+        rules: DockerRules,
+        state: &mut State,
+    ) -> Result<Verdict, StoreError> {
+        let file = claims::file_hosts(config);
+        let names = file.iter().map(ToString::to_string).collect();
+        let now = self.clock.now();
+        let judging = self
+            .store
+            .call(move |store| claims::judge(store, &file, found, &rules, Claiming::Claim, now));
+        let verdict = judging.await?;
+        state.judged = Some(Judged::new(config.clone(), names, &verdict));
+        Ok(verdict)
+    }
+
+    fn put(
+        &self,
+        config: &Arc<Config>,
+        verdict: Verdict,
+        refused: &[RefusedRoute],
+        state: &mut State,
+    ) {
+        let claims: BTreeMap<_, _> = verdict.claims.0.iter().collect();
+        let (granted, not) = (&verdict.granted, &verdict.refused);
+        let made_from = format!("{granted:?} {not:?} {claims:?} {refused:?}");
+        let is_same_config = state
+            .config
+            .as_ref()
+            .is_some_and(|it| Arc::ptr_eq(it, config));
+        if is_same_config && state.made_from == made_from {
+            return;
+        }
+        let table = build(config, verdict, refused.to_vec());
+        self.count(&table);
+        self.routes.swap(table);
+        state.made_from = made_from;
+        state.config = Some(config.clone());
+    }
+
+    fn count(&self, table: &RouteTable) {
+        let hosts =
+            table.exact.len() + table.leading.len() + table.trailing.len() + table.regexes.len();
+        let containers: HashSet<&str> = table
+            .refused
+            .iter()
+            .map(|it| it.container.as_str())
+            .collect();
+        let count = |it: usize| i64::try_from(it).unwrap_or(i64::MAX);
+        self.metrics.routes.set(count(hosts));
+        self.metrics.refused_containers.set(count(containers.len()));
+    }
+}
+
+/// Reads every container of every engine.
+fn read_all(
+    snapshots: &[Option<Snapshot>],
+    rules: &DockerRules,
+) -> (Vec<Discovered>, Vec<RefusedRoute>) {
+    let (mut wants, mut refused) = (Vec::new(), Vec::new());
+    for snapshot in snapshots.iter().flatten() {
+        for container in &snapshot.containers {
+            let read = read(container, &snapshot.gateway, rules);
+            wants.extend(read.wants);
+            refused.extend(read.refused);
+        }
+    }
+    (wants, refused)
+}
+
+fn build(config: &Config, verdict: Verdict, refused: Vec<RefusedRoute>) -> RouteTable {
+    let mut table = RouteTable::build(Plan {
+        config,
+        found: verdict.granted,
+        claims: &verdict.claims,
+    });
+    let no = verdict.refused.into_iter().map(|(_, no)| no);
+    table.refused.extend(no);
+    table.refused.extend(refused);
+    table
+}
+
+/// Makes a table once, for the command line: what a gateway with this configuration would
+/// serve now. Changes nothing in the store.
+pub async fn survey(
+    config: &Config,
+    store: &StoreHandle,
+    clock: &Clock,
+) -> Result<(RouteTable, Findings), SurveyError> {
+    let mut snapshots = Vec::new();
+    for source in watchers::sources(config) {
+        snapshots.push(Some(crate::docker::survey(&source).await?));
+    }
+    let rules = DockerRules::of(config);
+    let (found, refused) = read_all(&snapshots, &rules);
+    let mut warnings = neighbours::warnings(&snapshots, &found, &rules);
+    let (file, now) = (claims::file_hosts(config), clock.now());
+    let verdict = store
+        .call(move |store| claims::judge(store, &file, found, &rules, Claiming::Look, now))
+        .await?;
+    warnings.extend(verdict.warnings.iter().cloned());
+    let findings = Findings {
+        is_whole: true,
+        is_connected: true,
+        warnings,
+    };
+    Ok((build(config, verdict, refused), findings))
+}
+
+/// Why a survey came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum SurveyError {
+    /// Docker.
+    #[error(transparent)]
+    Docker(#[from] crate::docker::EngineError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What was done already.
+#[derive(Debug, Default)]
+struct State {
+    judged: Option<Judged>,
+    /// What the table in force was made from.
+    made_from: String,
+    config: Option<Arc<Config>>,
+    complaints: HashSet<String>,
+}
+
+/// Log lines about one container; the rest stands in `portcullis routes`.
+const MOST_LINES: usize = 8;
+
+impl State {
+    /// Logs what is new among the complaints, once.
+    fn complain(&mut self, one: &[RefusedRoute], two: &[RefusedRoute], warnings: &[String]) {
+        let mut now = HashSet::new();
+        let mut lines: BTreeMap<&str, usize> = BTreeMap::new();
+        for it in one.iter().chain(two) {
+            let key = format!("{} {} {}", it.container, it.asked, it.reason);
+            if !self.complaints.contains(&key) {
+                let line = lines.entry(&it.container).or_default();
+                *line += 1;
+                if *line <= MOST_LINES {
+                    let (container, asked, reason) = (&it.container, &it.asked, &it.reason);
+                    tracing::warn!(container, asked, reason, "refused of a container");
+                }
+            }
+            now.insert(key);
+        }
+        for warning in warnings {
+            if !self.complaints.contains(warning) {
+                tracing::warn!("{warning}");
+            }
+            now.insert(warning.clone());
+        }
+        self.complaints = now;
+    }
+}

@@ -7,11 +7,13 @@
 mod container;
 mod engine;
 mod event;
+#[cfg(test)]
+pub(crate) mod fake;
 mod own;
 mod roll;
 mod watch;
 
-pub use container::{Attached, Container, Health, Origin, Setting};
+pub use container::{Attached, Container, Health, Origin, Port, Setting};
 pub use engine::{EngineError, Source};
 pub use own::GatewayNetworks;
 pub use watch::{Snapshot, survey, watch};

@@ -20,9 +20,10 @@ use crate::{
 
 mod build;
 mod find;
+mod ownership;
 pub mod pattern;
 
-pub use build::{Claimed, Plan};
+pub use build::{Claimed, FILE, Plan};
 pub use pattern::Asked;
 
 /// How a path is matched, as nginx does it (`=`, prefix, `^~`, `~`, `~*`).

@@ -148,6 +148,8 @@ pub struct Lease {
     pub grant: Arc<Grant>,
     /// The lower of the token's level and the cell's when it was made; the cell can lower it.
     pub level: u8,
+    /// The cell's revision then.
+    pub revision: u32,
 }
 
 impl Lease {

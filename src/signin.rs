@@ -325,9 +325,7 @@ impl Signin {
             .await?;
         let opened = self.unseal::<SealedTicket>(TICKET_PURPOSE, "", ticket);
         Ok(match (claimed, opened) {
-            (Some(cell), Ok(it))
-                if it.h == host.as_str() && secret::digest(&it.s) == cell.sid =>
-            {
+            (Some(cell), Ok(it)) if it.h == host.as_str() && secret::digest(&it.s) == cell.sid => {
                 Some((it.s, cell))
             }
             _ => None,

@@ -1,1 +1,57 @@
 //! The WebSocket relay and the Engine.IO / Socket.IO guard.
+//!
+//! Everything here but [`relay`] is sans-I/O. From the outside in: [`relay`] moves bytes between
+//! the two legs of a socket; [`lane`] cuts one direction of them into frames ([`frame`]) and
+//! messages; [`guard`] judges the messages of an Engine.IO connection, [`polling`] the bodies of
+//! its other transport; both share a [`conversation`], which knows the Socket.IO packets
+//! ([`socketio`], [`json`]) that have passed. [`engineio`] says what is Engine.IO at all and
+//! [`seal`] binds its ids to who opened them.
+
+pub mod conversation;
+pub mod engineio;
+pub mod frame;
+pub mod guard;
+pub mod json;
+pub mod lane;
+pub mod polling;
+pub mod relay;
+pub mod seal;
+pub mod socketio;
+
+/// Which way a message goes. Both are judged; they differ in what an honest sender emits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// From the visitor to the tenant.
+    Up,
+    /// From the tenant to the visitor.
+    Down,
+}
+
+/// Why a message is not relayed and its socket is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Not RFC 6455. Close 1002.
+    #[error("not a WebSocket frame: {0}")]
+    Frame(&'static str),
+    /// Text that is no UTF-8. Close 1007.
+    #[error("text that is not UTF-8")]
+    Utf8,
+    /// Larger than is let through. Close 1009.
+    #[error("a message too large")]
+    TooLarge,
+    /// Something no official Engine.IO or Socket.IO encoder emits, or not at this moment. Close 1008.
+    #[error("not in the grammar: {0}")]
+    Grammar(&'static str),
+}
+
+impl Refused {
+    /// The close code that says so (RFC 6455, section 7.4.1).
+    pub fn close_code(self) -> u16 {
+        match self {
+            Self::Frame(_) => 1002,
+            Self::Utf8 => 1007,
+            Self::TooLarge => 1009,
+            Self::Grammar(_) => 1008,
+        }
+    }
+}

@@ -22,7 +22,7 @@ pub use handle::StoreHandle;
 pub use key::open_sealing_key;
 
 /// How long a freed host name rests before another owner may have it.
-pub const CLAIM_REST: Duration = Duration::from_secs(30 * 24 * 3600);
+pub const CLAIM_REST: Duration = Duration::from_hours(30 * 24);
 
 /// SHA-256 of an id that grants something: how such ids are stored.
 pub type Digest = [u8; 32];

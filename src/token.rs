@@ -207,7 +207,9 @@ impl SessionClaims {
 
     /// Whether half its life is over: time for a new one.
     pub fn is_past_half(&self, now: Timestamp) -> bool {
-        let half = self.iat.saturating_add(self.exp.saturating_sub(self.iat) / 2);
+        let half = self
+            .iat
+            .saturating_add(self.exp.saturating_sub(self.iat) / 2);
         now >= Timestamp::from_secs(half)
     }
 }
@@ -236,6 +238,19 @@ impl Verified {
     /// SHA-256 of the device id that it is bound to.
     pub fn device(&self) -> &Digest {
         &self.device
+    }
+}
+
+#[cfg(test)]
+impl Verified {
+    /// As if these claims had been signed. For tests of the rooms below.
+    pub(crate) fn stand_in(claims: SessionClaims, device: Digest) -> Self {
+        Self {
+            sid: secret::digest(&claims.sid),
+            claims,
+            kid: "stand-in".to_owned(),
+            device,
+        }
     }
 }
 
@@ -346,10 +361,7 @@ impl Tokens {
     pub fn verify_session(&self, token: &str, now: Timestamp) -> Result<Verified, TokenError> {
         let compact = Compact::parse(token)?;
         let kid = compact.header(Kind::Session, keys::alg(Kind::Session))?;
-        self.rings
-            .load()
-            .session
-            .verify(&kid, &compact, now)?;
+        self.rings.load().session.verify(&kid, &compact, now)?;
         let claims: SessionClaims = compact.claims()?;
         if claims.iss != *self.issuer {
             return Err(TokenError::Issuer);
@@ -388,15 +400,8 @@ impl Tokens {
         auth_time: Timestamp,
         now: Timestamp,
     ) -> String {
-        let claims = assertion::Claims::new(
-            &self.issuer,
-            subject,
-            host,
-            tenant,
-            amr,
-            auth_time,
-            now,
-        );
+        let claims =
+            assertion::Claims::new(&self.issuer, subject, host, tenant, amr, auth_time, now);
         self.rings.load().assertion.sign(&claims)
     }
 

@@ -2,6 +2,8 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
 use crate::{
     clock::Timestamp,
     config::LoginRules,
@@ -63,8 +65,8 @@ fn whole_seconds(wait: Duration) -> Duration {
 
 /// Wrong passwords for a name, which may be anything, from a neighbourhood.
 pub(super) fn password_key(typed: &str, from: IpAddr) -> String {
-    let name = secret::digest(&typed.to_ascii_lowercase());
-    let name: String = name.iter().take(16).map(|it| format!("{it:02x}")).collect();
+    // Whatever was typed, of any length, is a key of one length.
+    let name = URL_SAFE_NO_PAD.encode(secret::digest(&typed.to_ascii_lowercase()));
     format!("password:{name}:{}", prefix(from))
 }
 

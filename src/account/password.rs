@@ -55,10 +55,10 @@ fn is_common(text: &str) -> bool {
         return true;
     }
     let plain: String = lower.iter().collect();
-    let spoken: String = lower.iter().map(|it| unleet(*it)).collect();
-    [plain, spoken].iter().any(|text| {
-        let word = text.trim_matches(|it: char| !it.is_alphabetic());
-        listed(text) || listed(word) || listed(once(word))
+    let word = plain.trim_matches(|it: char| !it.is_alphabetic());
+    [plain.as_str(), word].iter().any(|text| {
+        let spoken: String = text.chars().map(unleet).collect();
+        listed(text) || listed(&spoken) || listed(once(text)) || listed(once(&spoken))
     })
 }
 

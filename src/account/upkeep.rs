@@ -1,9 +1,11 @@
 //! What an operator does to accounts, for the command line: on a store that the caller holds.
 
+use std::net::SocketAddr;
+
 use super::{hashing, password, password::WeakPassword, totp, totp::NewTotp};
 use crate::{
     clock::Timestamp,
-    config::LoginRules,
+    config::{Config, LoginRules},
     name::{GroupName, UserId, UserName},
     random,
     secret::{self, SealingKey, Secret},
@@ -115,6 +117,16 @@ pub fn invite(
     };
     store.put_link(&secret::digest(link.reveal()), &record)?;
     Ok(link)
+}
+
+/// `https://<portal>[:port]`, before `/setup/<link>`. `None`: there is no portal.
+pub fn portal_origin(config: &Config) -> Option<String> {
+    let host = config.portal.host.as_ref()?;
+    let port = config.listen.https.first().map(SocketAddr::port);
+    Some(match port {
+        None | Some(443) => format!("https://{host}"),
+        Some(port) => format!("https://{host}:{port}"),
+    })
 }
 
 /// Changes e-mail, full name, groups. Whose groups change is signed out: what they had open

@@ -1,1 +1,54 @@
-//! Identities for tests.
+//! Identities for tests, without a token or a store.
+
+use std::sync::Arc;
+
+use super::{Identity, Shown};
+use crate::{
+    name::TenantId,
+    session::{Cell, fixture},
+    token::{SessionClaims, Use, Verified},
+};
+
+/// Whoever `cell` is, shown in this way at `place`, at the cell's own level.
+pub(crate) fn identity(cell: &Arc<Cell>, place: &str, tenant: &str, shown: Shown) -> Identity {
+    let standing = cell.standing.load_full();
+    let lease = cell
+        .lease(
+            &fixture::host(place),
+            &TenantId::from(tenant),
+            standing.level,
+            standing.generation,
+        )
+        .unwrap();
+    let claims = SessionClaims {
+        iss: "https://auth.example.net".to_owned(),
+        sub: cell.user.as_str().to_owned(),
+        aud: place.to_owned(),
+        tid: tenant.to_owned(),
+        sid: "sid".to_owned(),
+        did: String::new(),
+        generation: standing.generation,
+        lvl: standing.level,
+        usage: match shown {
+            Shown::Cookie => Use::Cookie,
+            Shown::Bearer | Shown::Subprotocol => Use::Bearer,
+        },
+        iat: cell.created.secs(),
+        nbf: cell.created.secs(),
+        exp: cell.created.secs() + 300,
+        login_exp: cell.login_exp.secs(),
+        auth_time: standing.auth_time.secs(),
+        amr: standing.amr.clone(),
+    };
+    Identity {
+        level: lease.level,
+        profile: Arc::clone(&standing.profile),
+        auth_time: standing.auth_time,
+        amr: standing.amr.clone(),
+        shown,
+        token_exp: claims.exp,
+        renew: false,
+        lease,
+        token: Arc::new(Verified::stand_in(claims, cell.device)),
+    }
+}

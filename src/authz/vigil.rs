@@ -34,7 +34,7 @@ pub enum Over {
 }
 
 /// Watches over one permit.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Vigil {
     permit: Permit,
     upstream: SocketAddr,

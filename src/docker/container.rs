@@ -158,10 +158,7 @@ pub(super) fn is_up(inspected: &ContainerInspectResponse) -> bool {
 impl Container {
     /// Reads the engine's answer; `image` is `None` where it could not be inspected. `None`
     /// when the answer lacks what every container has.
-    pub(super) fn read(
-        inspected: ContainerInspectResponse,
-        image: Option<&Image>,
-    ) -> Option<Self> {
+    pub(super) fn read(inspected: ContainerInspectResponse, image: Option<&Image>) -> Option<Self> {
         let config = inspected.config.unwrap_or_default();
         let state = inspected.state.unwrap_or_default();
         let settings = inspected.network_settings.unwrap_or_default();
@@ -266,10 +263,7 @@ fn read_labels(config: &ContainerConfig, image: Option<&Image>) -> BTreeMap<Stri
 }
 
 /// What the engine set up, or else what the configuration says (host networking).
-fn read_ports(
-    set_up: bollard::models::PortMap,
-    config: &ContainerConfig,
-) -> BTreeSet<Port> {
+fn read_ports(set_up: bollard::models::PortMap, config: &ContainerConfig) -> BTreeSet<Port> {
     fn read(text: &str, published: bool) -> Option<Port> {
         let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
         Some(Port {
@@ -294,4 +288,72 @@ fn read_ports(
             read(&text, open)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(inspected: &str, image: Option<&str>) -> Container {
+        let image = image.map(|it| Image::read(serde_json::from_str(it).unwrap()));
+        Container::read(serde_json::from_str(inspected).unwrap(), image.as_ref()).unwrap()
+    }
+
+    fn read_r1() -> Container {
+        read(
+            include_str!("../../tests/fixtures/docker/r1.json"),
+            Some(r#"{"Id": "x", "Config": {"ExposedPorts": {"1880/tcp": {}}}}"#),
+        )
+    }
+
+    #[test]
+    fn an_engines_answer_is_understood() {
+        let r1 = read_r1();
+        assert_eq!(r1.name, "r1");
+        assert_eq!(r1.health, Health::Healthy);
+        assert_eq!(r1.env["VIRTUAL_HOST"].value, "r1.example.com");
+        assert_eq!(r1.env["VIRTUAL_HOST"].origin, Origin::Run);
+        assert_eq!(r1.labels["com.docker.compose.project"].value, "alpha");
+        let networks: Vec<&str> = r1.networks.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!(networks, ["net-a", "net-b"]);
+        assert_eq!(r1.networks[0].v4.unwrap().to_string(), "172.17.0.2");
+        assert!(r1.started > r1.created);
+    }
+
+    #[test]
+    fn a_tenants_other_environment_is_not_kept() {
+        assert!(!read_r1().env.contains_key("PATH"));
+    }
+
+    #[test]
+    fn what_an_image_carries_is_told_apart() {
+        let evil = include_str!("../../tests/fixtures/docker/evil.json");
+        let image = include_str!("../../tests/fixtures/docker/image-evil.json");
+        let told = read(evil, Some(image));
+        assert!(told.is_certain());
+        let settings = told.env.values().chain(told.labels.values());
+        assert!(settings.into_iter().all(|it| it.origin == Origin::Image));
+        assert!(!read(evil, None).is_certain());
+    }
+
+    #[test]
+    fn only_a_port_on_a_public_address_is_published() {
+        let plain = include_str!("../../tests/fixtures/docker/plain.json");
+        let port = |told: Container| told.ports.into_iter().next().unwrap();
+        assert!(
+            !port(read(plain, None)).published,
+            "127.0.0.1 is nobody else's"
+        );
+        let wide = plain.replace("127.0.0.1", "0.0.0.0");
+        assert!(port(read(&wide, None)).published);
+    }
+
+    #[test]
+    fn on_the_hosts_network_the_exposed_ports_are_known_from_the_configuration() {
+        let hostnet = include_str!("../../tests/fixtures/docker/hostnet.json");
+        let told = read(hostnet, None);
+        assert!(told.on_host);
+        assert_eq!(told.ports.first().unwrap().number, 1880);
+        assert_eq!(told.networks[0].v4, None);
+    }
 }

@@ -115,10 +115,7 @@ impl Engine {
     }
 
     /// Asks about one container, without its image.
-    pub(super) async fn inspect(
-        &self,
-        id: &str,
-    ) -> Result<ContainerInspectResponse, EngineError> {
+    pub(super) async fn inspect(&self, id: &str) -> Result<ContainerInspectResponse, EngineError> {
         in_time(self.docker.inspect_container(id, None)).await
     }
 
@@ -158,9 +155,7 @@ fn is_missing(error: &EngineError) -> bool {
     )
 }
 
-async fn in_time<T>(
-    answer: impl Future<Output = Result<T, Error>>,
-) -> Result<T, EngineError> {
+async fn in_time<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, EngineError> {
     match tokio::time::timeout(PATIENCE, answer).await {
         Ok(answer) => Ok(answer?),
         Err(_) => Err(EngineError::Late),

@@ -27,8 +27,7 @@ impl GatewayNetworks {
 /// Reads the id of the container that this process runs in.
 pub(super) fn own_id() -> Option<String> {
     let read = |file| std::fs::read_to_string(file).unwrap_or_default();
-    from_mounts(&read("/proc/self/mountinfo"))
-        .or_else(|| from_cgroup(&read("/proc/self/cgroup")))
+    from_mounts(&read("/proc/self/mountinfo")).or_else(|| from_cgroup(&read("/proc/self/cgroup")))
 }
 
 /// The engine mounts `/etc/hostname` out of the container's own folder. Other mounts prove
@@ -73,16 +72,21 @@ mod tests {
 
     #[test]
     fn on_the_host_other_containers_mounts_are_not_ours() {
-        let line = format!(
-            "612 598 0:50 / /var/lib/docker/containers/{ID}/mounts/shm rw - tmpfs shm rw"
-        );
+        let line =
+            format!("612 598 0:50 / /var/lib/docker/containers/{ID}/mounts/shm rw - tmpfs shm rw");
         assert_eq!(from_mounts(&line), None);
-        assert_eq!(from_cgroup("0::/user.slice/user-0.slice/session-1.scope"), None);
+        assert_eq!(
+            from_cgroup("0::/user.slice/user-0.slice/session-1.scope"),
+            None
+        );
     }
 
     #[test]
     fn both_kinds_of_cgroup_tell_it_too() {
-        assert_eq!(from_cgroup(&format!("4:memory:/docker/{ID}")).as_deref(), Some(ID));
+        assert_eq!(
+            from_cgroup(&format!("4:memory:/docker/{ID}")).as_deref(),
+            Some(ID)
+        );
         let scope = format!("0::/system.slice/docker-{ID}.scope");
         assert_eq!(from_cgroup(&scope).as_deref(), Some(ID));
     }

@@ -136,7 +136,10 @@ impl Roll {
             return;
         };
         // An engine tells what it told before when it is asked for the past again.
-        let started = entry.container.as_ref().map(|it| it.started.as_nanosecond());
+        let started = entry
+            .container
+            .as_ref()
+            .map(|it| it.started.as_nanosecond());
         if started.is_some_and(|it| i128::from(at_nanos) < it) {
             return;
         }
@@ -311,5 +314,167 @@ impl Roll {
             .collect();
         all.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::docker::Attached;
+
+    const START: i64 = 1_800_000_000_000_000_000;
+
+    fn up(name: &str) -> Looked {
+        let at = jiff::Timestamp::from_nanosecond(i128::from(START)).unwrap();
+        Looked::Up(Box::new(Container {
+            id: name.to_owned(),
+            name: name.to_owned(),
+            created: at,
+            started: at,
+            env: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            ports: std::collections::BTreeSet::new(),
+            networks: vec![Attached {
+                name: "net-a".to_owned(),
+                network: "n1".to_owned(),
+                v4: "172.20.0.2".parse().ok(),
+                v6: None,
+                gateway: None,
+            }],
+            on_host: false,
+            health: Health::Healthy,
+        }))
+    }
+
+    fn summary(id: &str) -> ContainerSummary {
+        ContainerSummary {
+            id: Some(id.to_owned()),
+            ..ContainerSummary::default()
+        }
+    }
+
+    fn hear(roll: &mut Roll, after: i64, kind: Kind) {
+        roll.hear(Event {
+            at_nanos: START + after,
+            kind,
+        });
+    }
+
+    fn changed(roll: &mut Roll, id: &str) {
+        hear(roll, 1, Kind::Changed(id.to_owned()));
+    }
+
+    /// A roll with one running container, told.
+    fn with_r1() -> Roll {
+        let mut roll = Roll::new(false);
+        changed(&mut roll, "r1");
+        let (id, turn) = roll.next().unwrap();
+        roll.looked(&id, turn, up("r1"));
+        assert_eq!(roll.tell().len(), 1);
+        roll
+    }
+
+    #[test]
+    fn d6_an_inspection_on_its_way_does_not_bring_the_dead_back() {
+        let mut roll = with_r1();
+        changed(&mut roll, "r1");
+        let (id, turn) = roll.next().unwrap();
+        hear(&mut roll, 2, Kind::Down("r1".to_owned()));
+        assert_eq!(roll.news(), News::Less);
+        assert!(roll.tell().is_empty());
+        roll.looked(&id, turn, up("r1"));
+        assert!(roll.tell().is_empty(), "that answer was of before");
+        let (id, turn) = roll.next().expect("it is asked again");
+        roll.looked(&id, turn, Looked::Down);
+        assert!(roll.tell().is_empty() && roll.next().is_none());
+    }
+
+    #[test]
+    fn d6_a_restart_is_a_death_and_a_start() {
+        let mut roll = with_r1();
+        hear(&mut roll, 2, Kind::Down("r1".to_owned()));
+        assert!(roll.tell().is_empty());
+        changed(&mut roll, "r1");
+        let (id, turn) = roll.next().unwrap();
+        roll.looked(&id, turn, up("r1"));
+        assert_eq!(roll.tell().len(), 1);
+    }
+
+    #[test]
+    fn an_event_of_an_earlier_run_ends_nothing() {
+        let mut roll = with_r1();
+        hear(&mut roll, -1, Kind::Down("r1".to_owned()));
+        assert_eq!(roll.news(), News::None);
+        assert_eq!(roll.tell().len(), 1);
+    }
+
+    #[test]
+    fn a_lost_address_is_not_used_until_the_inspection() {
+        let mut roll = with_r1();
+        let lost = Kind::Detached("r1".to_owned(), "n1".to_owned());
+        hear(&mut roll, 2, lost);
+        assert_eq!(roll.news(), News::Less);
+        assert!(roll.tell()[0].networks.is_empty());
+        assert!(roll.next().is_some());
+    }
+
+    #[test]
+    fn the_word_of_a_health_check_counts_at_once() {
+        let mut roll = with_r1();
+        let sick = Kind::Health("r1".to_owned(), Health::Unhealthy);
+        hear(&mut roll, 2, sick);
+        assert_eq!(roll.tell()[0].health, Health::Unhealthy);
+    }
+
+    #[test]
+    fn a_list_knows_nothing_of_what_happened_after_it_was_asked_for() {
+        let mut roll = with_r1();
+        let asked_in = roll.turn();
+        changed(&mut roll, "r2");
+        roll.listed(&[summary("r1")], asked_in);
+        let waiting: Vec<String> = std::iter::from_fn(|| roll.next()).map(|it| it.0).collect();
+        assert!(waiting.contains(&"r2".to_owned()));
+    }
+
+    #[test]
+    fn a_list_ends_who_is_not_on_it_and_asks_only_about_who_is_different() {
+        let mut roll = with_r1();
+        roll.listed(&[summary("r1"), summary("r2")], roll.turn());
+        while let Some((id, turn)) = roll.next() {
+            roll.looked(&id, turn, up(&id));
+        }
+        assert_eq!(roll.tell().len(), 2);
+        roll.listed(&[summary("r1"), summary("r2")], roll.turn());
+        assert!(roll.next().is_none(), "nothing is different");
+        roll.listed(&[summary("r2")], roll.turn());
+        assert_eq!(roll.news(), News::Less);
+        assert_eq!(roll.tell()[0].id, "r2");
+    }
+
+    #[test]
+    fn who_the_filter_may_leave_out_is_looked_up_in_the_list() {
+        let mut roll = Roll::new(true);
+        changed(&mut roll, "r1");
+        assert!(roll.next().is_none());
+        assert!(roll.take_wish_for_list());
+    }
+
+    #[test]
+    fn a_real_engines_events_are_understood() {
+        let lines = include_str!("../../tests/fixtures/docker/events.jsonl").lines();
+        let read = |line| Event::read(serde_json::from_str(line).unwrap());
+        let events: Vec<Kind> = lines.filter_map(read).map(|it| it.kind).collect();
+        let plain = "5bbb194cb4dff520fb0db5174dfc27e7258b8bf1375a9430f21c9df7d9e16644";
+        let of_plain: Vec<&Kind> = events
+            .iter()
+            .filter(|it| format!("{it:?}").contains(plain))
+            .collect();
+        let is_down = |it: &&&Kind| matches!(it, Kind::Down(_));
+        // Paused; restarted (died, stopped); removed (died, destroyed).
+        assert_eq!(of_plain.iter().filter(is_down).count(), 5);
+        let healthy = |it: &Kind| matches!(it, Kind::Health(_, Health::Healthy));
+        assert_eq!(events.iter().filter(|it| healthy(it)).count(), 1);
+        let detached = |it: &Kind| matches!(it, Kind::Detached(..));
+        assert_eq!(events.iter().filter(|it| detached(it)).count(), 4);
     }
 }

@@ -62,6 +62,8 @@ pub async fn watch(source: &Source, clock: &Clock, mut tell: impl FnMut(Snapshot
         since_nanos: clock.now().0.saturating_mul(1_000_000),
         told_at: None,
         is_complete: false,
+        // So that the first failure is told too.
+        is_connected: true,
     };
     let mut wait = FIRST_WAIT;
     let mut complaint = String::new();
@@ -77,7 +79,9 @@ pub async fn watch(source: &Source, clock: &Clock, mut tell: impl FnMut(Snapshot
             tracing::warn!(host = source.host, %error, "Docker is away; the routes stay as they are");
             complaint = said;
         }
-        tell(watcher.snapshot(false));
+        if std::mem::take(&mut watcher.is_connected) {
+            tell(watcher.snapshot(false));
+        }
         sleep(wait).await;
         wait = (wait * 2).min(LONGEST_WAIT);
     }
@@ -116,6 +120,8 @@ struct Watcher<'a> {
     told_at: Option<Instant>,
     /// Whether everything has been looked at once.
     is_complete: bool,
+    /// Whether the last that was told came from an engine that answers.
+    is_connected: bool,
 }
 
 /// What looking at a container brought.
@@ -162,6 +168,7 @@ impl Watcher<'_> {
                     }
                     is_first = false;
                     self.is_complete = true;
+                    self.is_connected = true;
                     self.told_at = Some(Instant::now());
                     tell(self.snapshot(true));
                     continue;
@@ -200,7 +207,12 @@ impl Watcher<'_> {
             while looks.len() < AT_ONCE
                 && let Some((id, turn)) = self.roll.next()
             {
-                looks.push(Box::pin(look(engine.clone(), id, turn, self.images.clone())));
+                looks.push(Box::pin(look(
+                    engine.clone(),
+                    id,
+                    turn,
+                    self.images.clone(),
+                )));
             }
         }
     }
@@ -300,5 +312,198 @@ async fn find_gateway(engine: &Engine, own: Option<&str>) -> Option<GatewayNetwo
         // A container of another engine: nothing is known of the ways from there.
         Looked::Down => Some(GatewayNetworks::Host),
         Looked::Unclear(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::fake::{Fake, Follower, id_of, names},
+        *,
+    };
+
+    const SELDOM: Duration = Duration::from_secs(3600);
+
+    async fn with_fake(test: impl AsyncFnOnce(Fake)) {
+        tokio::task::LocalSet::new()
+            .run_until(async { test(Fake::start()).await })
+            .await;
+    }
+
+    #[tokio::test]
+    async fn what_runs_is_told_and_what_starts_and_dies_too() {
+        with_fake(async |fake| {
+            fake.run("r1", "172.20.0.2", &["VIRTUAL_HOST=r1.example.net"]);
+            let mut follower = Follower::of(&fake, SELDOM);
+            let told = follower.until(&["r1"]).await;
+            assert_eq!(
+                told.containers[0].env["VIRTUAL_HOST"].value,
+                "r1.example.net"
+            );
+            fake.listened_to(1).await;
+            fake.run("r2", "172.20.0.3", &[]);
+            follower.until(&["r1", "r2"]).await;
+            fake.kill("r1");
+            follower.until(&["r2"]).await;
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn d5_the_last_word_stays_while_the_engine_is_away() {
+        with_fake(async |fake| {
+            fake.run("r1", "172.20.0.2", &[]);
+            fake.run("r2", "172.20.0.3", &[]);
+            let mut follower = Follower::of(&fake, SELDOM);
+            follower.until(&["r1", "r2"]).await;
+            fake.go_away();
+            let told = follower.until_it(|it| !it.connected).await;
+            assert_eq!(names(&told), ["r1", "r2"]);
+            // What happens meanwhile is seen within two seconds of its return.
+            fake.kill("r1");
+            fake.run("r3", "172.20.0.2", &[]);
+            fake.come_back();
+            let back = Instant::now();
+            follower.until(&["r2", "r3"]).await;
+            assert!(
+                back.elapsed() < Duration::from_secs(3),
+                "{:?}",
+                back.elapsed()
+            );
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_is_not_there_yet_is_waited_for() {
+        with_fake(async |fake| {
+            fake.go_away();
+            let mut follower = Follower::of(&fake, SELDOM);
+            follower.until_it(|it| !it.connected).await;
+            fake.run("r1", "172.20.0.2", &[]);
+            fake.come_back();
+            follower.until(&["r1"]).await;
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn d5_a_stream_that_falls_silent_is_made_up_for_by_the_list() {
+        with_fake(async |fake| {
+            fake.run("r1", "172.20.0.2", &[]);
+            let mut follower = Follower::of(&fake, Duration::from_millis(50));
+            follower.until(&["r1"]).await;
+            fake.fall_silent();
+            fake.run("r2", "172.20.0.3", &[]);
+            follower.until(&["r1", "r2"]).await;
+            fake.kill("r1");
+            follower.until(&["r2"]).await;
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_breaks_off_or_turns_to_nonsense_is_taken_up_again() {
+        with_fake(async |fake| {
+            fake.run("r1", "172.20.0.2", &[]);
+            let mut follower = Follower::of(&fake, SELDOM);
+            follower.until(&["r1"]).await;
+            fake.listened_to(1).await;
+            fake.say("{\"Type\":\"container\",\"Act");
+            fake.hang_up();
+            fake.listened_to(2).await;
+            fake.run("r2", "172.20.0.3", &[]);
+            follower.until(&["r1", "r2"]).await;
+            fake.say("<html>502 bad gateway</html>\n");
+            fake.listened_to(3).await;
+            fake.kill("r1");
+            follower.until(&["r2"]).await;
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn d5_five_hundred_events_are_a_handful_of_news() {
+        with_fake(async |fake| {
+            let mut follower = Follower::of(&fake, SELDOM);
+            follower.until(&[]).await;
+            fake.listened_to(1).await;
+            let (before, began) = (follower.told.borrow().0, Instant::now());
+            for i in 0..125 {
+                let name = format!("c{}", i % 5);
+                fake.run(&name, &format!("172.20.1.{}", i % 5), &[]);
+                fake.emit("container", "rename", &id_of(&name));
+                fake.emit("container", "update", &id_of(&name));
+                if i < 120 {
+                    fake.kill(&name);
+                }
+                tokio::task::yield_now().await;
+            }
+            follower.until(&["c0", "c1", "c2", "c3", "c4"]).await;
+            let told = follower.told.borrow().0 - before;
+            let most = began.elapsed().as_millis() / MERGE_LESS.as_millis() + 2;
+            assert!(
+                u128::try_from(told).unwrap() <= most,
+                "{told} in {:?}",
+                began.elapsed()
+            );
+            assert!(fake.inspections() < 500, "{}", fake.inspections());
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn d6_a_death_is_told_whatever_else_is_stuck() {
+        with_fake(async |fake| {
+            fake.run("r1", "172.20.0.2", &[]);
+            let mut follower = Follower::of(&fake, SELDOM);
+            follower.until(&["r1"]).await;
+            fake.listened_to(1).await;
+            fake.get_stuck_on("r2");
+            fake.get_stuck_on("r1");
+            fake.run("r2", "172.20.0.3", &[]);
+            fake.emit("container", "rename", &id_of("r1"));
+            let died = Instant::now();
+            fake.kill("r1");
+            follower.until(&[]).await;
+            assert!(
+                died.elapsed() < Duration::from_secs(1),
+                "{:?}",
+                died.elapsed()
+            );
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn p12_a_container_that_the_engine_cannot_describe_harms_nobody() {
+        with_fake(async |fake| {
+            fake.talk_nonsense_of("bad");
+            fake.run("bad", "172.20.0.9", &[]);
+            fake.run("r1", "172.20.0.2", &[]);
+            let mut follower = Follower::of(&fake, SELDOM);
+            follower.until(&["r1"]).await;
+            fake.listened_to(1).await;
+            fake.run("r2", "172.20.0.3", &[]);
+            follower.until(&["r1", "r2"]).await;
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn the_first_word_waits_for_everybody_but_not_for_ever() {
+        with_fake(async |fake| {
+            for i in 2..40 {
+                fake.run(&format!("r{i}"), &format!("172.20.0.{i}"), &[]);
+            }
+            let mut follower = Follower::of(&fake, SELDOM);
+            let first = follower.until_it(|it| it.connected).await;
+            assert_eq!(first.containers.len(), 38);
+            fake.get_stuck_on("r2");
+            let mut other = Follower::of(&fake, SELDOM);
+            let first = other.until_it(|it| it.connected).await;
+            assert_eq!(first.containers.len(), 37);
+        })
+        .await;
     }
 }

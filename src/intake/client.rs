@@ -93,13 +93,18 @@ mod tests {
             headers.append("x-forwarded-for", line.parse().unwrap());
         }
         let trusted: Vec<IpNet> = trusted.iter().map(|it| it.parse().unwrap()).collect();
-        find(peer.parse().unwrap(), &headers, &trusted).0.to_string()
+        find(peer.parse().unwrap(), &headers, &trusted)
+            .0
+            .to_string()
     }
 
     #[test]
     fn h5_a_stranger_cannot_say_who_they_are() {
         assert_eq!(client("9.9.9.9:1", &["1.2.3.4"], &[]), "9.9.9.9");
-        assert_eq!(client("9.9.9.9:1", &["1.2.3.4"], &["10.0.0.0/8"]), "9.9.9.9");
+        assert_eq!(
+            client("9.9.9.9:1", &["1.2.3.4"], &["10.0.0.0/8"]),
+            "9.9.9.9"
+        );
         assert_eq!(client("[::ffff:9.9.9.9]:1", &[], &[]), "9.9.9.9");
     }
 
@@ -128,7 +133,10 @@ mod tests {
         assert_eq!(find(peer, &headers, &[]).1, None);
         let trusted = ["10.0.0.0/8".parse().unwrap()];
         let heard = find(peer, &headers, &trusted).1.unwrap();
-        assert_eq!((heard.host.as_deref(), heard.https), (Some("evil"), Some(false)));
+        assert_eq!(
+            (heard.host.as_deref(), heard.https),
+            (Some("evil"), Some(false))
+        );
         headers.insert("x-forwarded-host", "a@b".parse().unwrap());
         headers.insert("x-forwarded-proto", "gopher".parse().unwrap());
         let heard = find(peer, &headers, &trusted).1.unwrap();

@@ -119,14 +119,21 @@ fn take_subprotocol(headers: &mut HeaderMap, found: &mut Credentials) {
     if !offers.iter().any(|it| ours(it)) {
         return;
     }
-    for token in offers.iter().filter_map(|it| it.strip_prefix(SUBPROTOCOL_TOKEN)) {
+    for token in offers
+        .iter()
+        .filter_map(|it| it.strip_prefix(SUBPROTOCOL_TOKEN))
+    {
         // More than one: none of them is good.
         found.subprotocol = Some(match found.subprotocol {
             None => token.to_owned(),
             Some(_) => String::new(),
         });
     }
-    let kept: Vec<&str> = offers.iter().map(String::as_str).filter(|it| !ours(it)).collect();
+    let kept: Vec<&str> = offers
+        .iter()
+        .map(String::as_str)
+        .filter(|it| !ours(it))
+        .collect();
     match HeaderValue::from_str(&kept.join(", ")) {
         Ok(value) if !value.is_empty() => drop(headers.insert(name, value)),
         _ => drop(headers.remove(name)),
@@ -156,10 +163,16 @@ mod tests {
     fn c2_our_cookies_are_taken_out_and_the_rest_stays_byte_for_byte() {
         for (line, rest) in [
             ("__Host-portcullis=T", None),
-            ("a=1; __Host-portcullis=T; b=\"x y\"", Some("a=1; b=\"x y\"")),
+            (
+                "a=1; __Host-portcullis=T; b=\"x y\"",
+                Some("a=1; b=\"x y\""),
+            ),
             ("__Host-portcullis=T;a=1;b", Some("a=1;b")),
             ("a=1;  b=2;__Host-portcullis=T", Some("a=1;  b=2")),
-            ("a=1; __Host-portcullis-login-0011aabb=L; __Host-portcullis=T", Some("a=1")),
+            (
+                "a=1; __Host-portcullis-login-0011aabb=L; __Host-portcullis=T",
+                Some("a=1"),
+            ),
         ] {
             let (headers, found) = taken(&[("cookie", line)]);
             assert_eq!(found.cookie, Some(Ok("T".to_owned())), "{line}");
@@ -178,7 +191,10 @@ mod tests {
 
     #[test]
     fn c1_a_cookie_that_came_twice_counts_for_nothing() {
-        let twice = [("cookie", "__Host-portcullis=A"), ("cookie", "x=1; __Host-portcullis=B")];
+        let twice = [
+            ("cookie", "__Host-portcullis=A"),
+            ("cookie", "x=1; __Host-portcullis=B"),
+        ];
         let (headers, found) = taken(&twice);
         assert_eq!(found.cookie, Some(Err(Repeated)));
         assert_eq!(headers["cookie"], "x=1");
@@ -189,7 +205,10 @@ mod tests {
         let line = "__Host-portcullis-tenant=t; __Host-portcullis-login-00000001=a";
         let (headers, found) = taken(&[("cookie", line)]);
         let expected = [("tenant", "t"), ("login-00000001", "a")];
-        assert_eq!(found.others, expected.map(|(n, v)| (n.to_owned(), v.to_owned())));
+        assert_eq!(
+            found.others,
+            expected.map(|(n, v)| (n.to_owned(), v.to_owned()))
+        );
         assert!(headers.is_empty());
     }
 
@@ -201,7 +220,10 @@ mod tests {
         let (headers, found) = taken(&[("authorization", "Bearer ours.x.y")]);
         assert_eq!(found.bearer.as_deref(), Some("ours.x.y"));
         assert!(headers.is_empty());
-        let two = [("authorization", "Basic x"), ("authorization", "Bearer ours.x.y")];
+        let two = [
+            ("authorization", "Basic x"),
+            ("authorization", "Bearer ours.x.y"),
+        ];
         let (headers, found) = taken(&two);
         assert_eq!(found.bearer.as_deref(), Some(""));
         assert!(headers.is_empty());
@@ -209,7 +231,10 @@ mod tests {
 
     #[test]
     fn our_subprotocols_are_taken_out() {
-        let line = [("sec-websocket-protocol", "portcullis, portcullis.token.T, mqtt")];
+        let line = [(
+            "sec-websocket-protocol",
+            "portcullis, portcullis.token.T, mqtt",
+        )];
         let (headers, found) = taken(&line);
         assert_eq!(found.subprotocol.as_deref(), Some("T"));
         assert_eq!(headers["sec-websocket-protocol"], "mqtt");

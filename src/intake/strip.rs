@@ -90,7 +90,7 @@ fn is_forged(name: &str, level: Level, keep: &[String]) -> bool {
         Level::OpenHost => is_identity(&plain) || plain == "proxy" || !is_tame(name),
         Level::OpenMode => plain == "proxy" || !is_tame(name),
     };
-    forged && (plain.starts_with("x-portcullis-") || !keep.iter().any(|it| it == name))
+    forged && (is_identity(&plain) || !keep.iter().any(|it| it == name))
 }
 
 fn is_tame(name: &str) -> bool {
@@ -115,7 +115,10 @@ pub(crate) fn is_identity(name: &str) -> bool {
 /// What only a gateway may say, and what other gateways say. `name` has only hyphens.
 fn is_reserved(name: &str) -> bool {
     // Most headers begin otherwise.
-    if !matches!(name.as_bytes().first(), Some(b'x' | b'r' | b'f' | b'c' | b'd' | b't' | b'p')) {
+    if !matches!(
+        name.as_bytes().first(),
+        Some(b'x' | b'r' | b'f' | b'c' | b'd' | b't' | b'p')
+    ) {
         return false;
     }
     is_identity(name)
@@ -191,15 +194,43 @@ mod tests {
     #[test]
     fn h1_h6_h10_nothing_of_the_strip_list_is_left() {
         for name in [
-            "Remote-User", "Remote-Email", "Remote-Name", "Remote-Groups",
-            "X-Portcullis-Assertion", "X-Portcullis-Anything", "X-Remote-User", "X-User-Id",
-            "X-User-Email", "X-User-Name", "X-User-Role", "X-Forwarded-For", "X-Forwarded-Host",
-            "X-Forwarded-User", "X-Forwarded-Groups", "X-Forwarded-Uri", "X-Forwarded-Prefix",
-            "Forwarded", "Forwarded-For", "X-Forwarded", "X-Auth-Request-Email",
-            "X-Authentik-Username", "X-WebAuth-User", "Cf-Access-Jwt-Assertion",
-            "CF-Connecting-IP", "DO-Connecting-IP", "True-Client-IP", "X-Client-IP",
-            "X-Cluster-Client-IP", "X-Real-IP", "Fastly-Client-IP", "X-Appengine-User-IP",
-            "X-Original-URL", "X-Original-URI", "X-Rewrite-URL", "X-Request-Id", "Proxy",
+            "Remote-User",
+            "Remote-Email",
+            "Remote-Name",
+            "Remote-Groups",
+            "X-Portcullis-Assertion",
+            "X-Portcullis-Anything",
+            "X-Remote-User",
+            "X-User-Id",
+            "X-User-Email",
+            "X-User-Name",
+            "X-User-Role",
+            "X-Forwarded-For",
+            "X-Forwarded-Host",
+            "X-Forwarded-User",
+            "X-Forwarded-Groups",
+            "X-Forwarded-Uri",
+            "X-Forwarded-Prefix",
+            "Forwarded",
+            "Forwarded-For",
+            "X-Forwarded",
+            "X-Auth-Request-Email",
+            "X-Authentik-Username",
+            "X-WebAuth-User",
+            "Cf-Access-Jwt-Assertion",
+            "CF-Connecting-IP",
+            "DO-Connecting-IP",
+            "True-Client-IP",
+            "X-Client-IP",
+            "X-Cluster-Client-IP",
+            "X-Real-IP",
+            "Fastly-Client-IP",
+            "X-Appengine-User-IP",
+            "X-Original-URL",
+            "X-Original-URI",
+            "X-Rewrite-URL",
+            "X-Request-Id",
+            "Proxy",
         ] {
             assert_eq!(left(&[(name, "x")], Level::Guarded, &[]), [""; 0], "{name}");
         }
@@ -208,14 +239,27 @@ mod tests {
     #[test]
     fn h2_no_spelling_gets_through() {
         for name in [
-            "Remote_User", "remote.user", "REMOTE-USER", "X_Forwarded_User", "X.Auth.User",
-            "X_Portcullis.Assertion", "x_real_ip", "Content_Length", "Transfer.Encoding",
+            "Remote_User",
+            "remote.user",
+            "REMOTE-USER",
+            "X_Forwarded_User",
+            "X.Auth.User",
+            "X_Portcullis.Assertion",
+            "x_real_ip",
+            "Content_Length",
+            "Transfer.Encoding",
         ] {
             let twice = [(name, "a"), (name, "b"), ("accept", "*/*")];
             assert_eq!(left(&twice, Level::Guarded, &[]), ["accept"], "{name}");
         }
-        assert_eq!(left(&[("x_remote_control", "x")], Level::Guarded, &[]), [""; 0]);
-        assert_eq!(left(&[("my_header", "x")], Level::Guarded, &[]), ["my_header"]);
+        assert_eq!(
+            left(&[("x_remote_control", "x")], Level::Guarded, &[]),
+            [""; 0]
+        );
+        assert_eq!(
+            left(&[("my_header", "x")], Level::Guarded, &[]),
+            ["my_header"]
+        );
     }
 
     #[test]
@@ -237,9 +281,14 @@ mod tests {
     #[test]
     fn s7_hop_by_hop_headers_stay_here() {
         let lines = [
-            ("upgrade", "h2c"), ("http2-settings", "AAMAAABkAAQAAP__"), ("keep-alive", "5"),
-            ("te", "trailers"), ("trailer", "x"), ("proxy-authorization", "Basic x"),
-            ("transfer-encoding", "chunked"), ("proxy-connection", "x"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "AAMAAABkAAQAAP__"),
+            ("keep-alive", "5"),
+            ("te", "trailers"),
+            ("trailer", "x"),
+            ("proxy-authorization", "Basic x"),
+            ("transfer-encoding", "chunked"),
+            ("proxy-connection", "x"),
         ];
         for level in [Level::Guarded, Level::OpenHost, Level::OpenMode] {
             assert_eq!(left(&lines, level, &[]), [""; 0]);
@@ -249,7 +298,10 @@ mod tests {
     #[test]
     fn open_hosts_follow_nginx_proxy() {
         let lines = [
-            ("remote-user", "x"), ("x-forwarded-for", "x"), ("proxy", "x"), ("x_y", "x"),
+            ("remote-user", "x"),
+            ("x-forwarded-for", "x"),
+            ("proxy", "x"),
+            ("x_y", "x"),
         ];
         assert_eq!(left(&lines, Level::OpenHost, &[]), ["x-forwarded-for"]);
         assert_eq!(

@@ -1,14 +1,23 @@
 //! Building: what the file and the containers ask for becomes a table.
 
-use std::collections::HashMap;
+use std::{
+    collections::{BTreeMap, HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
 use crate::{
-    config::Config,
-    route::{Discovered, RouteTable},
+    clock::Timestamp,
+    config::{Claims, Config, HostPattern, Policy, Rule, TenantConfig},
+    name::{HostName, TenantId},
+    route::{
+        Asked, Discovered, HostRoute, PathMatch, PathRoute, RefusedRoute, RouteTable,
+        TenantSettings, Tighten, Upstream,
+        ownership::{self, Verdict},
+    },
     store::ClaimRecord,
 };
 
-/// Who owns which host, by its canonical text ([`crate::route::Asked`]'s `Display`).
+/// Who owns which host, by its canonical text ([`Asked`]'s `Display`).
 #[derive(Debug, Default, Clone)]
 pub struct Claimed(pub HashMap<String, ClaimRecord>);
 
@@ -19,19 +28,368 @@ pub struct Plan<'a> {
     pub config: &'a Config,
     /// What the containers ask for.
     pub found: Vec<Discovered>,
-    /// Whose hosts are whose.
+    /// Whose hosts are whose: everything that `found` asks for was claimed before, and what the
+    /// file has is claimed by `file`. (With `docker.claims = "off"` owners are not compared.)
     pub claims: &'a Claimed,
 }
+
+/// The owner of what the file has.
+pub const FILE: &str = "file";
 
 impl RouteTable {
     /// Makes the table. What cannot be routed is told in `refused`, and touches nothing else.
     pub fn build(plan: Plan<'_>) -> Self {
-        let Plan { config, .. } = plan;
-        Self {
+        let Plan {
+            config,
+            found,
+            claims,
+        } = plan;
+        let mut table = Self {
             portal: config.portal.host.clone(),
             manager: config.manager.host.clone(),
             root: config.root_domain.clone(),
             ..Self::default()
+        };
+        let mut asked = from_file(config, &mut table.refused);
+        asked.extend(found);
+        // The oldest first: whoever comes later gives way.
+        asked.sort_by(|a, b| {
+            (a.owner != FILE, a.created, &a.container).cmp(&(
+                b.owner != FILE,
+                b.created,
+                &b.container,
+            ))
+        });
+        let mut hosts: BTreeMap<String, Draft> = BTreeMap::new();
+        let strict = config.docker.claims.unwrap_or(if config.is_guarded() {
+            Claims::Project
+        } else {
+            Claims::Off
+        }) != Claims::Off;
+        for one in asked {
+            let name = one.host.to_string();
+            let verdict = ownership::judge(&one, &name, config, claims, strict);
+            let verdict = verdict.and_then(|verdict| match hosts.entry(name) {
+                std::collections::btree_map::Entry::Vacant(free) => {
+                    free.insert(Draft::new(&one, verdict));
+                    Ok(())
+                }
+                std::collections::btree_map::Entry::Occupied(taken) => {
+                    let owner = &taken.get().owner;
+                    if !strict && *owner != one.owner {
+                        let reason = format!("shared with {owner}: claims are off");
+                        table.refused.push(refused(&one, reason));
+                    }
+                    taken.get().may_join(&one, strict)
+                }
+            });
+            match verdict {
+                Err(reason) => table.refused.push(refused(&one, reason)),
+                Ok(()) => {
+                    if let Some(draft) = hosts.get_mut(&one.host.to_string()) {
+                        draft.add(one, &mut table.refused);
+                    }
+                }
+            }
+        }
+        for (name, draft) in hosts {
+            let asked = draft.asked.clone();
+            let route = Arc::new(draft.finish(&name, config));
+            table.insert(asked, route);
+        }
+        table
+    }
+
+    fn insert(&mut self, asked: Asked, route: Arc<HostRoute>) {
+        match asked {
+            Asked::Exact(host) => drop(self.exact.insert(host, route)),
+            Asked::Leading(below) => drop(self.leading.insert(below.as_str().into(), route)),
+            Asked::Trailing(above) => drop(self.trailing.insert(above.as_str().into(), route)),
+            // Drafts come in lexical order, as nginx's do.
+            Asked::Regex(_, regex) => self.regexes.push((regex, route)),
         }
     }
+}
+
+fn refused(one: &Discovered, reason: impl Into<String>) -> RefusedRoute {
+    RefusedRoute {
+        container: one.container.clone(),
+        asked: format!("{} {}", one.host, one.path.key()),
+        reason: reason.into(),
+    }
+}
+
+/// The tenants that the file itself has.
+fn from_file(config: &Config, refused: &mut Vec<RefusedRoute>) -> Vec<Discovered> {
+    let mut out = Vec::new();
+    for tenant in config.tenants.iter().filter(|it| !it.upstreams.is_empty()) {
+        let label = format!("line {}", tenant.line);
+        for pattern in &tenant.hosts {
+            let host = match pattern {
+                HostPattern::Exact(host) => Asked::Exact(host.clone()),
+                HostPattern::Under(root) => Asked::Leading(root.clone()),
+                HostPattern::Any => {
+                    refused.push(RefusedRoute {
+                        container: label.clone(),
+                        asked: "*".to_owned(),
+                        reason: "a tenant with upstreams cannot have every host".to_owned(),
+                    });
+                    continue;
+                }
+            };
+            out.extend(tenant.upstreams.iter().map(|address| Discovered {
+                container: label.clone(),
+                owner: FILE.to_owned(),
+                created: Timestamp(i64::try_from(tenant.line).unwrap_or(i64::MAX)),
+                host: host.clone(),
+                path: PathMatch::everything(),
+                dest: None,
+                upstream: Some(Upstream {
+                    address: *address,
+                    label: label.as_str().into(),
+                }),
+                tighten: Tighten::default(),
+                internal: false,
+                plain_http: false,
+            }));
+        }
+    }
+    out
+}
+
+/// A host while it is put together.
+struct Draft {
+    asked: Asked,
+    owner: String,
+    tenant: TenantId,
+    changed_hands: bool,
+    plain_http: bool,
+    paths: Vec<PathDraft>,
+    by_path: HashMap<String, usize>,
+}
+
+struct PathDraft {
+    route: PathRoute,
+    upstreams: Vec<Upstream>,
+}
+
+impl Draft {
+    fn new(one: &Discovered, verdict: Verdict) -> Self {
+        Self {
+            asked: one.host.clone(),
+            owner: one.owner.clone(),
+            tenant: verdict.tenant,
+            changed_hands: verdict.changed_hands,
+            plain_http: one.plain_http,
+            paths: Vec::new(),
+            by_path: HashMap::new(),
+        }
+    }
+
+    fn may_join(&self, one: &Discovered, strict: bool) -> Result<(), String> {
+        if strict && self.owner != one.owner {
+            return Err(format!("the host belongs to {}", self.owner));
+        }
+        Ok(())
+    }
+
+    /// Adds what one container asks for. Those of a path are balanced; what they disagree on is
+    /// as the oldest has it, but whoever asks for more protection gets it.
+    fn add(&mut self, one: Discovered, refusals: &mut Vec<RefusedRoute>) {
+        let mut warn = |what: &str| {
+            refusals.push(refused(
+                &one,
+                format!("{what} differs from an older container's; theirs counts"),
+            ));
+        };
+        if self.plain_http != one.plain_http {
+            warn("whether plain HTTP is answered");
+        }
+        let at = match self.by_path.entry(one.path.key()) {
+            Entry::Vacant(free) => {
+                free.insert(self.paths.len());
+                self.paths.push(PathDraft::new(one));
+                return;
+            }
+            Entry::Occupied(taken) => *taken.get(),
+        };
+        let Some(path) = self.paths.get_mut(at) else {
+            return;
+        };
+        if path.route.dest != one.dest {
+            warn("the destination path");
+        }
+        path.route.internal |= one.internal;
+        path.route.tighten = stricter(&path.route.tighten, &one.tighten);
+        if let Some(upstream) = one.upstream
+            && !path
+                .upstreams
+                .iter()
+                .any(|it| it.address == upstream.address)
+        {
+            path.upstreams.push(upstream);
+        }
+    }
+
+    fn finish(self, name: &str, config: &Config) -> HostRoute {
+        let settings = settings(&self.asked, &config.tenants);
+        let rules: Vec<Rule> = config
+            .rules
+            .iter()
+            .filter(|rule| reach(&rule.hosts, &self.asked) != Reach::None)
+            .cloned()
+            .collect();
+        let paths: Vec<PathRoute> = self
+            .paths
+            .into_iter()
+            .map(|it| PathRoute {
+                upstreams: it.upstreams.into(),
+                ..it.route
+            })
+            .collect();
+        let asks_more = |it: &PathRoute| it.tighten != Tighten::default();
+        let default = if config.is_guarded() {
+            Policy::TwoFactor
+        } else {
+            Policy::Open
+        };
+        let guarded = settings.policy.is_some_and(|it| it > Policy::Open)
+            || paths.iter().any(|it| can_tighten(&it.tighten))
+            || can_come_out(&rules, &self.asked, default);
+        let path_matters = rules.iter().any(|it| !it.paths.is_empty())
+            || paths.iter().any(|it| it.dest.is_some())
+            || (paths.iter().any(|it| it.internal || asks_more(it))
+                && paths.iter().any(|it| !it.matches.is_everything()));
+        HostRoute {
+            pattern: name.into(),
+            tenant: self.tenant,
+            changed_hands: self.changed_hands,
+            owner: self.owner.into(),
+            paths,
+            settings: Arc::new(settings),
+            rules: Arc::new(rules),
+            guarded,
+            path_matters,
+            plain_http: self.plain_http && !guarded,
+        }
+    }
+}
+
+impl PathDraft {
+    fn new(one: Discovered) -> Self {
+        Self {
+            upstreams: one.upstream.into_iter().collect(),
+            route: PathRoute {
+                matches: one.path,
+                upstreams: Arc::default(),
+                dest: one.dest,
+                tighten: one.tighten,
+                internal: one.internal,
+            },
+        }
+    }
+}
+
+/// The stricter of both, point by point.
+fn stricter(a: &Tighten, b: &Tighten) -> Tighten {
+    let namespaces = match (a.namespaces.as_slice(), b.namespaces.as_slice()) {
+        ([], only) | (only, []) => only.to_vec(),
+        (a, b) => {
+            let both: Vec<String> = a.iter().filter(|it| b.contains(it)).cloned().collect();
+            // None in common: the older one's, rather than none, which would mean all.
+            if both.is_empty() { a.to_vec() } else { both }
+        }
+    };
+    Tighten {
+        policy: a.policy.max(b.policy),
+        sockets: a.sockets.max(b.sockets),
+        pages: a.pages.max(b.pages),
+        max_age: match (a.max_age, b.max_age) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (one, None) | (None, one) => one,
+        },
+        namespaces,
+    }
+}
+
+fn can_tighten(tighten: &Tighten) -> bool {
+    [tighten.policy, tighten.sockets, tighten.pages]
+        .into_iter()
+        .flatten()
+        .any(|it| it > Policy::Open)
+}
+
+/// Whether anything but `open` can come out of the rules.
+fn can_come_out(rules: &[Rule], asked: &Asked, default: Policy) -> bool {
+    for rule in rules {
+        let policies = [Some(rule.policy), rule.sockets, rule.pages];
+        if policies.into_iter().flatten().any(|it| it > Policy::Open) {
+            return true;
+        }
+        let is_last = rule.paths.is_empty()
+            && rule.methods.is_empty()
+            && rule.users.is_empty()
+            && rule.groups.is_empty()
+            && rule.networks.is_empty()
+            && reach(&rule.hosts, asked) == Reach::All;
+        if is_last {
+            return false;
+        }
+    }
+    default > Policy::Open
+}
+
+/// How many of a host's names some patterns mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Reach {
+    None,
+    Some,
+    All,
+}
+
+fn reach(patterns: &[HostPattern], asked: &Asked) -> Reach {
+    if patterns.is_empty() {
+        return Reach::All;
+    }
+    let one = |pattern: &HostPattern| match (pattern, asked) {
+        (HostPattern::Any, _) => Reach::All,
+        (pattern, Asked::Exact(host)) if pattern.matches(host) => Reach::All,
+        (_, Asked::Exact(_)) => Reach::None,
+        (HostPattern::Under(root), Asked::Leading(below)) => {
+            if below == root || below.is_under(root) {
+                Reach::All
+            } else if root.is_under(below) {
+                Reach::Some
+            } else {
+                Reach::None
+            }
+        }
+        (HostPattern::Exact(host), Asked::Leading(below)) if host.is_under(below) => Reach::Some,
+        (HostPattern::Exact(_), Asked::Leading(_)) => Reach::None,
+        (_, Asked::Trailing(_) | Asked::Regex(..)) => Reach::Some,
+    };
+    patterns.iter().map(one).max().unwrap_or(Reach::None)
+}
+
+/// The first `[[tenant]]` of the file that means all of a host's names gives its settings.
+fn settings(asked: &Asked, tenants: &[Arc<TenantConfig>]) -> TenantSettings {
+    tenants
+        .iter()
+        .find(|it| !it.hosts.is_empty() && reach(&it.hosts, asked) == Reach::All)
+        .map(|it| TenantSettings {
+            login_api: it.login_api,
+            allow_origins: it.allow_origins.clone(),
+            service_workers: it.service_workers,
+            keep_headers: it.keep_headers.clone(),
+            socketio: it.socketio.clone(),
+            policy: it.policy,
+        })
+        .unwrap_or_default()
+}
+
+/// Whether two patterns of different owners would take names from each other.
+pub(super) fn is_within(host: &HostName, below: &str) -> bool {
+    host.as_str()
+        .strip_suffix(below)
+        .is_some_and(|it| it.is_empty() || it.ends_with('.'))
 }

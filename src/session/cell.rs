@@ -153,7 +153,11 @@ impl Cell {
             created: record.created,
             login_exp: record.login_exp,
             confined_to: record.confined_to.clone(),
-            address: record.address.parse().ok().map(|it: IpAddr| it.to_canonical()),
+            address: record
+                .address
+                .parse()
+                .ok()
+                .map(|it: IpAddr| it.to_canonical()),
             standing: ArcSwap::from_pointee(Standing {
                 profile,
                 level: record.level,
@@ -230,6 +234,8 @@ impl Cell {
         if self.confined_to.as_ref().is_some_and(|it| it != host) {
             return Err(LeaseRefused::NotGranted);
         }
+        // The number before what it counts: a change in between is looked at again.
+        let revision = self.revision();
         let standing = self.standing.load();
         if token_generation > standing.generation {
             return Err(LeaseRefused::Generation);
@@ -244,6 +250,7 @@ impl Cell {
             cell: Arc::clone(self),
             grant: Arc::clone(grant),
             level: token_level.min(standing.level),
+            revision,
         })
     }
 
@@ -325,7 +332,10 @@ impl Cell {
         let old = self.standing.load_full();
         let grants = self.merge_grants(record, &old.grants);
         let same_grants = grants.len() == old.grants.len()
-            && grants.iter().zip(&old.grants).all(|(a, b)| Arc::ptr_eq(a, b));
+            && grants
+                .iter()
+                .zip(&old.grants)
+                .all(|(a, b)| Arc::ptr_eq(a, b));
         if same_grants
             && old.level == record.level
             && old.generation == record.generation
@@ -364,9 +374,7 @@ impl Cell {
                     Arc::clone(it)
                 }
                 // Ended here and not yet in the store: it does not come back by being read.
-                Some(it) if it.check().is_ok() || it.owed.load(Ordering::Acquire) => {
-                    Arc::clone(it)
-                }
+                Some(it) if it.check().is_ok() || it.owed.load(Ordering::Acquire) => Arc::clone(it),
                 Some(_) | None => Arc::new(Grant::new(record, &self.over)),
             }
         });

@@ -53,9 +53,8 @@ pub fn attempt_gone(attempt: &str) -> HeaderValue {
 
 /// The attempt that a cookie is about; `name` without [`PREFIX`].
 pub fn attempt_of(name: &str) -> Option<&str> {
-    name.strip_prefix(ATTEMPT).filter(|it| {
-        it.len() == 8 && it.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-    })
+    name.strip_prefix(ATTEMPT)
+        .filter(|it| it.len() == 8 && it.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
 }
 
 /// The device cookie, sealed, for a year.
@@ -86,10 +85,8 @@ pub fn gone(name: &str) -> HeaderValue {
 /// `value` is base64url or a JWT: nothing in it needs quoting. What would is left out.
 fn build(name: &str, value: &str, life: Duration) -> HeaderValue {
     let age = life.as_secs();
-    let text =
-        format!("{name}={value}; Path=/; Max-Age={age}; Secure; HttpOnly; SameSite=Lax");
-    let mut header =
-        HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""));
+    let text = format!("{name}={value}; Path=/; Max-Age={age}; Secure; HttpOnly; SameSite=Lax");
+    let mut header = HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""));
     header.set_sensitive(true);
     header
 }

@@ -41,5 +41,9 @@ fn value<'a>(pair: &'a str, name: &str) -> Result<&'a str, Unclear> {
         && value
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-    if is_base64url { Ok(value) } else { Err(Unclear) }
+    if is_base64url {
+        Ok(value)
+    } else {
+        Err(Unclear)
+    }
 }

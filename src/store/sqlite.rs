@@ -45,7 +45,7 @@ mod verb_tests;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long what has ended is remembered, beyond the moment at which it would have ended anyway.
-const TOMBSTONE: Duration = Duration::from_secs(3600);
+const TOMBSTONE: Duration = Duration::from_hours(1);
 
 /// A [`Store`] in a file.
 #[derive(Debug)]
@@ -127,14 +127,12 @@ impl SqliteStore {
 
 /// A database that another process holds is busy, not broken.
 fn busy(error: StoreError) -> StoreError {
-    match error {
+    let held = matches!(
+        &error,
         StoreError::Database(rusqlite::Error::SqliteFailure(it, _))
-            if matches!(it.code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) =>
-        {
-            StoreError::Busy
-        }
-        other => other,
-    }
+            if matches!(it.code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+    );
+    if held { StoreError::Busy } else { error }
 }
 
 impl Drop for SqliteStore {

@@ -4,6 +4,7 @@
 #   engine.sh start    prints the engine's address: the one that runs already, or one of our own, started here
 #   engine.sh images   builds the tenant image (and, where no registry is in reach, its base) unless it is there
 #   engine.sh stop     stops the engine if it is our own
+#   engine.sh sweep N  removes what containers the test process N left behind
 #   engine.sh status   prints the address of the engine that is in use, or fails
 #
 # Everything of our own engine is below .work/docker. Messages go to stderr.
@@ -111,7 +112,7 @@ images() {
     export DOCKER_HOST DOCKER_BUILDKIT=0
     local want have arguments=() name
     want="$(cd "$root/examples/tenant" && cat Dockerfile ./*.js* | cksum | tr ' ' -)"
-    have="$(docker image inspect -f '{{index .Config.Labels "portcullis.live"}}' "$tag" 2>/dev/null || true)"
+    have="$(docker image inspect -f '{{index .Config.Labels "live-test.inputs"}}' "$tag" 2>/dev/null || true)"
     if [ "$want" = "$have" ]; then
         return
     fi
@@ -122,11 +123,20 @@ images() {
     done
     arguments+=(--build-arg "NPM_CONFIG_REGISTRY=$(cd / && npm config get registry 2>/dev/null)")
     local from=$SECONDS
-    docker build -q -t "$tag" --label "portcullis.live=$want" "${arguments[@]}" "$root/examples/tenant" >"$work.build.log" 2>&1 || {
+    docker build -q -t "$tag" --label "live-test.inputs=$want" "${arguments[@]}" "$root/examples/tenant" >"$work.build.log" 2>&1 || {
         tail -30 "$work.build.log" >&2
         exit 1
     }
     say "built $tag in $((SECONDS - from)) s"
+}
+
+sweep() {
+    local left
+    DOCKER_HOST="$(address)"
+    export DOCKER_HOST
+    left="$(docker ps -aq --filter "label=live-test.pid=$1")"
+    # shellcheck disable=SC2086 # several ids
+    [ -z "$left" ] || docker rm -f -v $left >/dev/null
 }
 
 case "${1:-}" in
@@ -134,5 +144,6 @@ case "${1:-}" in
     images) images ;;
     stop) stop ;;
     status) address ;;
-    *) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2 ;;
+    sweep) sweep "$2" ;;
+    *) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac

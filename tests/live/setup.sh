@@ -5,6 +5,7 @@
 #
 #   setup.sh           all that the live tests need
 #   setup.sh build     only what `cargo build` and `make demo` need
+#   setup.sh bench     what `make bench` needs beside that
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -25,13 +26,17 @@ want cc gcc libc6-dev
 want curl curl
 [ -e /etc/ssl/certs/ca-certificates.crt ] || wanted+=(ca-certificates)
 node_is_new_enough || wanted+=(nodejs npm)
+if [ "${1:-all}" = bench ]; then
+    want nginx nginx-light
+    want openssl openssl
+    want wrk wrk
+fi
 if [ "${1:-all}" = all ]; then
     want chromium chromium
     want certutil libnss3-tools
     want openssl openssl
     want redis-server redis-server
     want debootstrap debootstrap
-    want sqlite3 sqlite3
     want ip iproute2
     # A docker that works brings what it needs with it.
     if ! docker info >/dev/null 2>&1; then

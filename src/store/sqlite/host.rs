@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{clock::Timestamp, store::StoreError};
 
 /// A host that has not said that it is there for so long is taken to be gone.
-const STALE: Duration = Duration::from_secs(60);
+const STALE: Duration = Duration::from_mins(1);
 
 const NOTE: &str = "host";
 

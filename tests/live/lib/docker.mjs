@@ -16,7 +16,7 @@ export class Container {
   static async start(name, { env = {}, labels = {}, image = IMAGE, options = [], command = [] } = {}) {
     const it = new Container();
     it.name = `portcullis-live-${process.pid}-${name}`;
-    it.id = await docker('run', '-d', '--name', it.name, ...Object.entries(env).flatMap(([key, value]) => ['-e', `${key}=${value}`]),
+    it.id = await docker('run', '-d', '--name', it.name, '--label', `live-test.pid=${process.pid}`, ...Object.entries(env).flatMap(([key, value]) => ['-e', `${key}=${value}`]),
       ...Object.entries(labels).flatMap(([key, value]) => ['--label', `${key}=${value}`]), ...options, image, ...command);
     return it;
   }

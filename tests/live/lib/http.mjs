@@ -98,11 +98,12 @@ export class Client {
         },
       });
       answer.hops = hop;
-      if (![301, 302, 303, 307, 308].includes(answer.status)) return answer;
-      const next = new URL(answer.headers.location, url);
+      const refresh = answer.status === 200 && answer.text.match(/<meta http-equiv="refresh" content="0; ?url=([^"]*)"/i)?.[1];
+      if (![301, 302, 303, 307, 308].includes(answer.status) && !refresh) return answer;
+      const next = new URL(refresh ? unescape(refresh) : answer.headers.location, url);
       if (next.hostname !== new URL(url).hostname && site !== 'none') site = 'same-site';
       url = next.href;
-      if (answer.status <= 303) {
+      if (refresh || answer.status <= 303) {
         method = 'GET';
         body = undefined;
         headers = {};
@@ -149,7 +150,7 @@ export class Client {
   }
 }
 
-const unescape = (text) =>
+export const unescape = (text) =>
   text.replace(/&(amp|lt|gt|quot|#39|#x27|#x2f|#(\d+)|#x([0-9a-f]+));/gi, (all, name, decimal, hex) => {
     if (decimal) return String.fromCodePoint(Number(decimal));
     if (hex) return String.fromCodePoint(parseInt(hex, 16));

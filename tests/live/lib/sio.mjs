@@ -109,7 +109,7 @@ export class Polling {
   }
 }
 
-/** Socket.IO over one bare WebSocket, so that every packet and the close code can be seen. */
+/** Socket.IO over one bare WebSocket, so that every packet and the close code can be seen. `auth`: an object, or JSON as it is. */
 export class Raw {
   static async open(gate, client, host, { path = '/socket.io/', namespace = '/', auth, ...rest } = {}) {
     const raw = new Raw();
@@ -121,7 +121,7 @@ export class Raw {
       const take = (packet) => {
         if (packet === '2') return socket.send('3');
         raw.packets.push(packet);
-        if (packet.startsWith('0')) return socket.send(`40${raw.prefix}${auth ? JSON.stringify(auth) : ''}`);
+        if (packet.startsWith('0')) return socket.send(`40${raw.prefix}${typeof auth === 'string' ? auth : auth ? JSON.stringify(auth) : ''}`);
         if (packet.startsWith(`40${raw.prefix}`)) {
           raw.id = JSON.parse(packet.slice(2 + raw.prefix.length)).sid;
           return resolve();

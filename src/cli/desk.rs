@@ -1,0 +1,99 @@
+//! What a command that looks into the store needs, and the waiting for who runs on it.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::Context as _;
+
+use super::{Outcome, print, stop};
+use crate::{
+    account::upkeep,
+    clock::{Clock, Timestamp},
+    config::{self, Config},
+    name::UserName,
+    store::{
+        Store as _, UserRecord,
+        poke::{self, Confirmed},
+        sqlite::SqliteStore,
+    },
+};
+
+/// How long running gateways may take to apply a change.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Reads the configuration, or says all that is wrong with it. Warnings are `check`'s to tell.
+pub(super) fn load(file: &Path) -> anyhow::Result<Config> {
+    match config::load(file, &config::environment()) {
+        Ok(loaded) => Ok(loaded.config),
+        Err(faults) => {
+            let all: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            Err(stop(Outcome::BadUsage, all.join("\n")))
+        }
+    }
+}
+
+/// The configuration and the store.
+pub(super) struct Desk {
+    pub(super) config: Config,
+    pub(super) store: SqliteStore,
+    clock: Clock,
+}
+
+impl Desk {
+    pub(super) fn open(file: &Path) -> anyhow::Result<Self> {
+        let config = load(file)?;
+        let clock = Clock::system();
+        let store = SqliteStore::open(&config.store.path, clock.now())?;
+        Ok(Self {
+            config,
+            store,
+            clock,
+        })
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The user, or exit 3.
+    pub(super) fn user(&mut self, name: &UserName) -> anyhow::Result<UserRecord> {
+        upkeep::find(&mut self.store, name.as_str())?
+            .ok_or_else(|| stop(Outcome::NotFound, format!("there is no user {name}")))
+    }
+
+    /// As [`Desk::confirm`], but only complaints are printed: standard output is spoken for.
+    pub(super) fn confirm_quietly(&mut self, done: &str) -> anyhow::Result<Outcome> {
+        self.wait(done).map(|_| Outcome::Done)
+    }
+
+    /// Says `done`, once every running gateway has applied what was changed; or that it is
+    /// stored and who has not said so.
+    pub(super) fn confirm(&mut self, done: &str) -> anyhow::Result<Outcome> {
+        let confirmed = self.wait(done)?;
+        if confirmed == Confirmed::NobodyRuns {
+            print::say(format_args!("{done} (no gateway is running)"));
+        } else {
+            print::say(done);
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// Waits for every running gateway; exit 1 when one has not confirmed.
+    fn wait(&mut self, done: &str) -> anyhow::Result<Confirmed> {
+        let seq = self.store.last_change()?;
+        let confirmed =
+            poke::confirm(&self.config.store.path, seq, PATIENCE).with_context(|| {
+                format!("{done}: stored, but the running gateways could not be asked")
+            })?;
+        if let Confirmed::NotBy(pids) = &confirmed {
+            let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
+            return Err(stop(
+                Outcome::Failed,
+                format!(
+                    "{done}: stored, but not confirmed by the gateway with process id {}",
+                    pids.join(", ")
+                ),
+            ));
+        }
+        Ok(confirmed)
+    }
+}

@@ -1,0 +1,298 @@
+//! Engine.IO on its way: whose ids, which replica, and the polling transport there and back.
+
+use std::{rc::Rc, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+
+use crate::{
+    authz::{Over, Permit},
+    body::Body,
+    forward::{self, Errand, ForwardError},
+    intake::{Inbound, Malformed},
+    pipeline::{Pipeline, refused},
+    reply::Refusal,
+    route::{PathRoute, Upstream},
+    session::{Ended, Lease},
+    socket::{
+        Refused,
+        conversation::{Conversation, Notice, Terms},
+        engineio::Request,
+        guard,
+        polling::{self, Judged, NoSession, Post, Session},
+        seal::{self, Owner},
+    },
+};
+
+/// One Engine.IO request, its id opened.
+pub(super) struct Engine {
+    /// The request, with the sealed id.
+    pub(super) request: Request,
+    /// What holds for its connection.
+    pub(super) terms: Arc<Terms>,
+    /// The connection it belongs to; `None`: it opens one.
+    pub(super) session: Option<Arc<Session>>,
+    /// Who it is for.
+    pub(super) upstream: Upstream,
+    lease: Option<Lease>,
+}
+
+impl Pipeline {
+    /// Opens the id of an Engine.IO request and finds the replica that it belongs to; `fresh` is
+    /// where a new connection goes.
+    pub(super) fn engine(
+        &self,
+        request: Request,
+        inbound: &mut Inbound,
+        permit: &Permit,
+        path: &PathRoute,
+        fresh: &Upstream,
+    ) -> Result<Engine, Refusal> {
+        let house = &*self.house;
+        let identity = permit.identity();
+        let lease = identity.map(|it| it.lease().clone());
+        let seal = house.sealer.for_owner(&Owner {
+            host: &inbound.host,
+            tenant: permit.tenant(),
+            user: identity.map(|it| &it.profile().id),
+            login: lease.as_ref().map(|it| it.cell.sid),
+        });
+        let now = house.clock.now();
+        let (upstream, session, own) = match &request.sid {
+            None => (fresh.clone(), None, None),
+            Some(_) => {
+                let opened = polling::open_sid(&request, &seal).ok_or(Malformed::EngineIo)?;
+                let upstream = path
+                    .upstreams
+                    .iter()
+                    .find(|it| seal::replica(it.address) == opened.replica)
+                    .ok_or(Malformed::EngineIo)?;
+                let own = opened.id.to_owned();
+                let session = house
+                    .engines
+                    .find(&request, opened, (upstream.address, lease.clone()), now)
+                    .map_err(unknown)?;
+                (upstream.clone(), Some(session), Some(own))
+            }
+        };
+        inbound.target = request.target(own.as_deref());
+        let config = house.config.load();
+        let terms = Terms {
+            seal,
+            replica: seal::replica(upstream.address),
+            namespaces: vec![
+                permit.route().settings.socketio.namespaces.clone(),
+                path.tighten.namespaces.clone(),
+            ],
+            max_message: config.sockets.max_message,
+            max_packets: config.sockets.max_polling_packets,
+        };
+        Ok(Engine {
+            request,
+            terms: Arc::new(terms),
+            session,
+            upstream,
+            lease,
+        })
+    }
+
+    /// One polling request, judged both ways.
+    pub(super) async fn poll(
+        &self,
+        mut inbound: Inbound,
+        errand: Errand<'_>,
+        engine: &Engine,
+    ) -> Result<Response<Body>, Refusal> {
+        let Some(session) = &engine.session else {
+            return self.begin_polling(inbound, errand, engine).await;
+        };
+        if inbound.method == Method::POST {
+            let body = collect(
+                std::mem::replace(&mut inbound.body, Body::Empty),
+                engine.terms.max_message,
+            )
+            .await?;
+            let judged = {
+                let mut conversation = guard::lock(session.conversation());
+                polling::judge_post(&mut conversation, &engine.terms, &body)
+            };
+            let Judged { body: changed, .. } = judged.map_err(judged_bad)?;
+            let body = changed.unwrap_or(body);
+            if body.is_empty() {
+                return Ok(text("ok"));
+            }
+            inbound.body = Body::full(body);
+        }
+        let is_get = inbound.method == Method::GET;
+        match forward::send(&self.pool, errand, inbound).await {
+            Ok(response) if is_get => self.downstream(response, engine, Some(session)).await,
+            Ok(response) => Ok(response),
+            Err(ForwardError::Over(over)) if says_goodbye(over) => Ok(self.goodbye(session, over)),
+            Err(error) => Err(refused(error)),
+        }
+    }
+
+    async fn begin_polling(
+        &self,
+        inbound: Inbound,
+        errand: Errand<'_>,
+        engine: &Engine,
+    ) -> Result<Response<Body>, Refusal> {
+        let response = forward::send(&self.pool, errand, inbound)
+            .await
+            .map_err(refused)?;
+        self.downstream(response, engine, None).await
+    }
+
+    /// The answer to a GET: judged as a whole. (Polls are small, and bounded.)
+    async fn downstream(
+        &self,
+        response: Response<Body>,
+        engine: &Engine,
+        session: Option<&Arc<Session>>,
+    ) -> Result<Response<Body>, Refusal> {
+        if response.status() != StatusCode::OK {
+            return Ok(response);
+        }
+        let (mut head, body) = response.into_parts();
+        let collected = collect(body, engine.terms.max_message.saturating_mul(4)).await;
+        let body = match (collected, session) {
+            (Ok(body), _) => body,
+            (
+                Err(Refusal::NotSignedIn {
+                    why: crate::authn::NotSignedIn::Session(why),
+                    ..
+                }),
+                Some(session),
+            ) => {
+                return Ok(self.goodbye(session, Over::Session(why)));
+            }
+            (Err(refusal), _) => return Err(refusal),
+        };
+        let judged = if let Some(session) = session {
+            let mut conversation = guard::lock(session.conversation());
+            polling::judge_answer(&mut conversation, &engine.terms, false, &body)
+        } else {
+            let mut conversation = Conversation::default();
+            let judged = polling::judge_answer(&mut conversation, &engine.terms, true, &body);
+            if let Ok(Judged {
+                opening: Some(opening),
+                ..
+            }) = &judged
+            {
+                let place = (engine.upstream.address, engine.lease.clone());
+                let now = self.house.clock.now();
+                self.house
+                    .engines
+                    .begin(&engine.request, opening, conversation, place, now)
+                    .map_err(unknown)?;
+            }
+            judged
+        };
+        let judged = judged.map_err(|refused| {
+            tracing::warn!(%refused, "a tenant's polling answer is not Socket.IO as encoders write it");
+            Refusal::Unreachable
+        })?;
+        let body = judged.body.unwrap_or(body);
+        head.headers
+            .insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+        Ok(Response::from_parts(head, Body::full(body)))
+    }
+
+    /// The clean end of a polling connection: why, `41` and `1` for the client, `41` for the
+    /// upstream by a POST of ours.
+    fn goodbye(&self, session: &Session, over: Over) -> Response<Body> {
+        let config = self.house.config.load();
+        let login_url = self.login_url();
+        let notice = Notice {
+            event: &config.sockets.control_event,
+            reason: reason(over),
+            login_url: &login_url,
+        };
+        let farewell = session.farewell(Some(&notice));
+        if let Some(post) = farewell.post {
+            self.tasks.spawn_local(deliver(Rc::clone(&self.pool), post));
+        }
+        let mut response = text("");
+        *response.body_mut() = Body::full(farewell.answer);
+        response
+    }
+}
+
+/// Tells an upstream that a polling connection is over.
+pub(crate) async fn deliver(pool: Rc<forward::Pool>, post: Post) {
+    if let Err(error) = forward::post(&pool, post.upstream, post.target, post.body).await {
+        tracing::debug!(
+            error = &error as &dyn std::error::Error,
+            "a tenant was not told of an end"
+        );
+    }
+}
+
+/// As clients are told: `R` of the contract's control messages.
+pub(super) fn reason(over: Over) -> &'static str {
+    match over {
+        Over::Session(Ended::Idle | Ended::LoginExpired) => "expired",
+        Over::Session(
+            Ended::Logout
+            | Ended::Revoked
+            | Ended::Disabled
+            | Ended::Credentials
+            | Ended::Replaced
+            | Ended::Grant,
+        )
+        | Over::Draining
+        | Over::TenantGone => "revoked",
+        Over::Policy => "policy",
+        Over::TenantChanged => "audience",
+    }
+}
+
+/// Whether an end is told by `41`: not when clients are meant to come back.
+fn says_goodbye(over: Over) -> bool {
+    match over {
+        Over::Session(_) | Over::Policy | Over::TenantChanged => true,
+        Over::TenantGone | Over::Draining => false,
+    }
+}
+
+fn unknown(error: NoSession) -> Refusal {
+    match error {
+        NoSession::Unknown | NoSession::Upgraded => Malformed::EngineIo.into(),
+        NoSession::Full => Refusal::Starting {
+            retry_after: super::SOON,
+        },
+    }
+}
+
+fn judged_bad(refused: Refused) -> Refusal {
+    match refused {
+        Refused::TooLarge => Malformed::BodyTooLarge.into(),
+        Refused::Frame(_) | Refused::Utf8 | Refused::Grammar(_) => Malformed::EngineIo.into(),
+    }
+}
+
+/// All of a body of at most `most` bytes.
+async fn collect(body: Body, most: usize) -> Result<Bytes, Refusal> {
+    match Limited::new(body, most).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Malformed::BodyTooLarge.into()),
+        Err(error) => match error.downcast::<ForwardError>() {
+            Ok(error) => Err(refused(*error)),
+            Err(_) => Err(Refusal::Unreachable),
+        },
+    }
+}
+
+fn text(text: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::full(text));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=UTF-8"),
+    );
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

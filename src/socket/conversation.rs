@@ -1,0 +1,613 @@
+//! One Engine.IO connection's Socket.IO state, and the judgement of each of its messages.
+//!
+//! It outlives a transport: a connection begins as polling and goes on as a WebSocket, and the
+//! upstream's decoder does not notice. What an honest client or server would not send now is
+//! refused; what must change is spliced; the rest passes as it came.
+
+use std::ops::Range;
+
+use crate::socket::{
+    Refused, Way,
+    json::{self, Member, Reader, Same},
+    seal::{self, Seal},
+    socketio::{self, Kind, Packet, RESERVED_EVENTS},
+};
+
+/// Most namespaces of one connection.
+const MOST_NAMESPACES: usize = 64;
+/// uibuilder's channels from the browser.
+const CHANNELS: [&str; 2] = ["uiBuilderClient", "uiBuilderControl"];
+/// What of CONNECT's auth uibuilder 7 believes or hands on, and nobody may send.
+const IDENTITY: [&str; 2] = ["user", "token"];
+/// What of CONNECT's auth uibuilder 7 calls string methods on.
+const STRINGS: [&str; 4] = ["clientId", "tabId", "pathName", "pageName"];
+
+/// What holds for a connection as long as it lives.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// Seals and opens ids for whose connection it is.
+    pub seal: Seal,
+    /// The replica it leads to, from [`seal::replica`].
+    pub replica: String,
+    /// Lists of namespaces that may be opened: one must be in each list that is not empty (the
+    /// tenant's own in the file, and the container's labels, which can only narrow it).
+    pub namespaces: Vec<Vec<String>>,
+    /// Largest message, in bytes.
+    pub max_message: usize,
+    /// Most packets in one polling body.
+    pub max_packets: usize,
+}
+
+impl Terms {
+    fn admits(&self, namespace: &str) -> bool {
+        self.namespaces
+            .iter()
+            .all(|list| list.is_empty() || list.iter().any(|it| it == namespace))
+    }
+}
+
+/// What becomes of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes on as it came.
+    Pass,
+    /// What was written goes in its place.
+    Changed,
+    /// It goes nowhere.
+    Drop,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Asked,
+    Connected,
+    Gone,
+}
+
+#[derive(Debug)]
+struct Namespace {
+    name: Box<str>,
+    state: State,
+    /// The client's `socket.id`, from the server's `40`.
+    sid: Option<Box<str>>,
+}
+
+/// The state of one connection.
+#[derive(Debug, Default)]
+pub struct Conversation {
+    namespaces: Vec<Namespace>,
+    /// Binary messages still due, up and down.
+    due_up: u32,
+    due_down: u32,
+    /// Packets of ours for the client, as Engine.IO messages.
+    replies: Vec<String>,
+    /// Whether it began where we could not see it (another gateway, before a restart).
+    resumed: bool,
+    ended: bool,
+    upgraded: bool,
+}
+
+/// Why it is over, as the client is told.
+#[derive(Debug, Clone, Copy)]
+pub struct Notice<'a> {
+    /// The event that carries it (`sockets.control_event`).
+    pub event: &'a str,
+    /// `revoked`, `expired`, `policy`, `audience`.
+    pub reason: &'a str,
+    /// Where to sign in again.
+    pub login_url: &'a str,
+}
+
+impl Conversation {
+    /// One whose beginning was not seen: its namespaces are not known, so events pass on any
+    /// that is allowed.
+    pub fn resumed() -> Self {
+        Self {
+            resumed: true,
+            ..Self::default()
+        }
+    }
+
+    /// Judges an Engine.IO message `text`, whose first byte is the `4` of a message. Where it
+    /// has to change, the whole message is appended to `out`.
+    pub fn message(
+        &mut self,
+        way: Way,
+        text: &str,
+        terms: &Terms,
+        out: &mut Vec<u8>,
+    ) -> Result<Verdict, Refused> {
+        let due = match way {
+            Way::Up => self.due_up,
+            Way::Down => self.due_down,
+        };
+        if due > 0 {
+            return Err(Refused::Grammar("text where attachments are due"));
+        }
+        let packet = socketio::read(text, 1)?;
+        let verdict = match way {
+            Way::Up => self.up(&packet, text, terms, out)?,
+            Way::Down => self.down(&packet, text, terms, out)?,
+        };
+        match (way, verdict) {
+            (Way::Up, Verdict::Drop) => {}
+            (Way::Up, _) => self.due_up = packet.attachments,
+            (Way::Down, _) => self.due_down = packet.attachments,
+        }
+        Ok(verdict)
+    }
+
+    /// Judges a binary message: an attachment, if one is due.
+    pub fn binary(&mut self, way: Way) -> Result<Verdict, Refused> {
+        let due = match way {
+            Way::Up => &mut self.due_up,
+            Way::Down => &mut self.due_down,
+        };
+        *due = due
+            .checked_sub(1)
+            .ok_or(Refused::Grammar("an attachment of nothing"))?;
+        Ok(Verdict::Pass)
+    }
+
+    /// Takes the packets of ours that the client is due, if this is a moment to send them.
+    pub fn take_replies(&mut self) -> Vec<String> {
+        if self.due_down == 0 {
+            std::mem::take(&mut self.replies)
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Whether the connection has gone on to a WebSocket: polling is over then.
+    pub fn is_upgraded(&self) -> bool {
+        self.upgraded
+    }
+
+    /// Takes note that it has.
+    pub fn upgrade(&mut self) {
+        self.upgraded = true;
+    }
+
+    /// Whether more attachments are due downstream: text between them would break the client's
+    /// decoder.
+    pub fn is_amid_attachments(&self) -> bool {
+        self.due_down > 0
+    }
+
+    /// The last messages to the client: why, and `41` on each namespace. (After `41` the
+    /// official client does not reconnect by itself.)
+    pub fn farewell_down(&self, notice: Option<&Notice<'_>>) -> Vec<String> {
+        let mut out = Vec::new();
+        for it in self.open() {
+            if let Some(notice) = notice {
+                out.push(notice_packet(&it.name, notice));
+            }
+            out.push(packet('1', &it.name, ""));
+        }
+        out
+    }
+
+    /// The last messages to the upstream: `41` on each namespace, so that it keeps nothing to
+    /// recover. Those that it has confirmed come first, since it may close at an unknown one.
+    /// Once: nothing the second time.
+    pub fn farewell_up(&mut self) -> Vec<String> {
+        if std::mem::replace(&mut self.ended, true) {
+            return Vec::new();
+        }
+        let in_state = |state| {
+            self.open()
+                .filter(move |it| it.state == state)
+                .map(|it| packet('1', &it.name, ""))
+        };
+        in_state(State::Connected)
+            .chain(in_state(State::Asked))
+            .collect()
+    }
+
+    fn open(&self) -> impl Iterator<Item = &Namespace> {
+        self.namespaces.iter().filter(|it| it.state != State::Gone)
+    }
+
+    fn find(&self, name: &str) -> Option<&Namespace> {
+        self.namespaces.iter().find(|it| *it.name == *name)
+    }
+
+    fn set(&mut self, name: &str, state: State) -> Result<&mut Namespace, Refused> {
+        let at = self.namespaces.iter().position(|it| *it.name == *name);
+        let at = if let Some(at) = at {
+            at
+        } else {
+            if self.namespaces.len() >= MOST_NAMESPACES {
+                return Err(Refused::Grammar("too many namespaces"));
+            }
+            self.namespaces.push(Namespace {
+                name: name.into(),
+                state,
+                sid: None,
+            });
+            self.namespaces.len() - 1
+        };
+        let found = self
+            .namespaces
+            .get_mut(at)
+            .ok_or(Refused::Grammar("a namespace"))?;
+        found.state = state;
+        Ok(found)
+    }
+
+    fn up(
+        &mut self,
+        packet: &Packet<'_>,
+        text: &str,
+        terms: &Terms,
+        out: &mut Vec<u8>,
+    ) -> Result<Verdict, Refused> {
+        match packet.kind {
+            Kind::Connect => self.connect(packet, text, terms, out),
+            Kind::ConnectError => Err(Refused::Grammar("CONNECT_ERROR from a client")),
+            Kind::Disconnect | Kind::Event | Kind::Ack => {
+                let resumed = self.resumed && terms.admits(packet.namespace);
+                let own_sid = match self.find(packet.namespace) {
+                    Some(it) if it.state == State::Connected => it.sid.as_deref(),
+                    // It was left just now: this one crossed with the other's `41`.
+                    Some(it) if it.state == State::Gone => return Ok(Verdict::Drop),
+                    // (A client may leave what was not confirmed yet, and nothing else.)
+                    Some(_) if packet.kind == Kind::Disconnect => None,
+                    None if resumed => None,
+                    Some(_) | None => return Err(Refused::Grammar("a namespace not open")),
+                };
+                match (packet.kind, packet.payload) {
+                    (Kind::Event, Some(at)) => event(text, at, own_sid, out),
+                    (Kind::Ack, Some(at)) => {
+                        whole(Reader::new(text, at), |reader| reader.value(0).map(|_| ()))?;
+                        Ok(Verdict::Pass)
+                    }
+                    _ => {
+                        self.set(packet.namespace, State::Gone)?;
+                        Ok(Verdict::Pass)
+                    }
+                }
+            }
+        }
+    }
+
+    fn connect(
+        &mut self,
+        packet: &Packet<'_>,
+        text: &str,
+        terms: &Terms,
+        out: &mut Vec<u8>,
+    ) -> Result<Verdict, Refused> {
+        let known = self.find(packet.namespace).map(|it| it.state);
+        if known == Some(State::Connected) {
+            return Err(Refused::Grammar("CONNECT on an open namespace"));
+        }
+        let verdict = match packet.payload {
+            Some(at) => rewrite_auth(text, at, terms, out)?,
+            None => Verdict::Pass,
+        };
+        if !terms.admits(packet.namespace) {
+            out.clear();
+            if self.replies.len() >= MOST_NAMESPACES {
+                return Err(Refused::Grammar("too many namespaces"));
+            }
+            self.replies.push(refusal(packet.namespace));
+            return Ok(Verdict::Drop);
+        }
+        self.set(packet.namespace, State::Asked)?.sid = None;
+        Ok(verdict)
+    }
+
+    fn down(
+        &mut self,
+        packet: &Packet<'_>,
+        text: &str,
+        terms: &Terms,
+        out: &mut Vec<u8>,
+    ) -> Result<Verdict, Refused> {
+        match packet.kind {
+            Kind::Connect => {
+                let Some(at) = packet.payload else {
+                    self.set(packet.namespace, State::Connected)?;
+                    return Ok(Verdict::Pass);
+                };
+                let (sid, verdict) = seal_pid(text, at, terms, out)?;
+                self.set(packet.namespace, State::Connected)?.sid = sid.map(Into::into);
+                Ok(verdict)
+            }
+            Kind::Disconnect | Kind::ConnectError => {
+                self.set(packet.namespace, State::Gone)?;
+                Ok(Verdict::Pass)
+            }
+            // What a tenant tells its own page is its own affair.
+            Kind::Event | Kind::Ack => Ok(Verdict::Pass),
+        }
+    }
+}
+
+const JSON: Refused = Refused::Grammar("JSON");
+
+/// Runs `read` and sees that nothing is left.
+fn whole<'a, T>(
+    mut reader: Reader<'a>,
+    read: impl FnOnce(&mut Reader<'a>) -> Result<T, json::NotJson>,
+) -> Result<T, Refused> {
+    let found = read(&mut reader).map_err(|_| JSON)?;
+    if reader.is_done() {
+        Ok(found)
+    } else {
+        Err(JSON)
+    }
+}
+
+fn slice(text: &str, at: Range<usize>) -> &str {
+    text.get(at).unwrap_or_default()
+}
+
+/// The one member whose key means `word`. Twice, or with escapes, it is refused.
+fn sole<'m>(text: &str, members: &'m [Member], word: &str) -> Result<Option<&'m Member>, Refused> {
+    let mut found = None;
+    for member in members {
+        match json::means(slice(text, member.key.clone()), word) {
+            Same::No => (),
+            Same::Plainly if found.is_none() => found = Some(member),
+            Same::Plainly => return Err(Refused::Grammar("a key twice")),
+            Same::Disguised => return Err(Refused::Grammar("a key in disguise")),
+        }
+    }
+    Ok(found)
+}
+
+/// The text of a string member that needs no unescaping.
+fn plain<'a>(text: &'a str, member: &Member) -> Option<&'a str> {
+    let quoted = slice(text, member.value.clone());
+    let inner = json::inner(quoted);
+    (member.kind == json::Kind::String && !inner.contains('\\')).then_some(inner)
+}
+
+/// What becomes of one member of an object.
+enum Fate {
+    Keep,
+    Remove,
+    /// The value becomes this string, which needs no escaping.
+    Become(String),
+}
+
+/// Appends `text` to `out`, with the members of the object at `object` that `fate` does not
+/// keep left out or replaced. All the rest is the bytes that came.
+fn splice(
+    text: &str,
+    object: &Range<usize>,
+    members: &[Member],
+    mut fate: impl FnMut(&Member) -> Fate,
+    out: &mut Vec<u8>,
+) {
+    out.extend_from_slice(slice(text, 0..object.start + 1).as_bytes());
+    let mut first = true;
+    for member in members {
+        let fate = fate(member);
+        if matches!(fate, Fate::Remove) {
+            continue;
+        }
+        if !first {
+            out.push(b',');
+        }
+        first = false;
+        if let Fate::Become(value) = fate {
+            let head = slice(text, member.key.start..member.value.start);
+            out.extend_from_slice(head.as_bytes());
+            out.push(b'"');
+            out.extend_from_slice(value.as_bytes());
+            out.push(b'"');
+        } else {
+            let all = slice(text, member.key.start..member.value.end);
+            out.extend_from_slice(all.as_bytes());
+        }
+    }
+    out.extend_from_slice(slice(text, object.end - 1..text.len()).as_bytes());
+}
+
+/// CONNECT's auth: nobody says who they are there, and `pid` is ours to open.
+fn rewrite_auth(
+    text: &str,
+    at: usize,
+    terms: &Terms,
+    out: &mut Vec<u8>,
+) -> Result<Verdict, Refused> {
+    let mut members = Vec::new();
+    let object = whole(Reader::new(text, at), |reader| {
+        reader.object(0, |it| members.push(it))
+    })?;
+    let mut gone: Vec<&Member> = Vec::new();
+    for word in IDENTITY {
+        gone.extend(sole(text, &members, word)?);
+    }
+    for word in STRINGS {
+        let fits = sole(text, &members, word)?
+            .is_none_or(|it| matches!(it.kind, json::Kind::String | json::Kind::Null));
+        if !fits {
+            return Err(Refused::Grammar("an auth field that must be a string"));
+        }
+    }
+    let pid = sole(text, &members, "pid")?;
+    let offset = sole(text, &members, "offset")?;
+    let mut opened = None;
+    if let Some(pid) = pid {
+        opened = plain(text, pid)
+            .and_then(|it| terms.seal.open(seal::Kind::Pid, it))
+            .filter(|it| it.replica == terms.replica)
+            .filter(|_| offset.is_none_or(|it| it.kind == json::Kind::String));
+        if opened.is_none() {
+            gone.extend([pid]);
+            gone.extend(offset);
+        }
+    }
+    if gone.is_empty() && opened.is_none() {
+        return Ok(Verdict::Pass);
+    }
+    splice(
+        text,
+        &object,
+        &members,
+        |member| {
+            if gone.contains(&member) {
+                Fate::Remove
+            } else if let (true, Some(opened)) = (pid == Some(member), opened) {
+                Fate::Become(opened.id.to_owned())
+            } else {
+                Fate::Keep
+            }
+        },
+        out,
+    );
+    Ok(Verdict::Changed)
+}
+
+/// The server's `40`: the namespace `sid` is learned, the `pid` sealed.
+fn seal_pid<'a>(
+    text: &'a str,
+    at: usize,
+    terms: &Terms,
+    out: &mut Vec<u8>,
+) -> Result<(Option<&'a str>, Verdict), Refused> {
+    let mut members = Vec::new();
+    let object = whole(Reader::new(text, at), |reader| {
+        reader.object(0, |it| members.push(it))
+    })?;
+    let sid = sole(text, &members, "sid")?.and_then(|it| plain(text, it));
+    let Some(pid) = sole(text, &members, "pid")? else {
+        return Ok((sid, Verdict::Pass));
+    };
+    let sealed =
+        plain(text, pid).and_then(|it| terms.seal.seal(seal::Kind::Pid, &terms.replica, it));
+    splice(
+        text,
+        &object,
+        &members,
+        |member| match &sealed {
+            _ if member != pid => Fate::Keep,
+            Some(sealed) => Fate::Become(sealed.clone()),
+            None => Fate::Remove,
+        },
+        out,
+    );
+    Ok((sid, Verdict::Changed))
+}
+
+/// A client's event: its name is a string, and on uibuilder's channels nobody says who they are.
+fn event(
+    text: &str,
+    at: usize,
+    own_sid: Option<&str>,
+    out: &mut Vec<u8>,
+) -> Result<Verdict, Refused> {
+    let mut reader = Reader::new(text, at);
+    let mut message = None;
+    let name = (|| {
+        reader.take(b'[')?;
+        reader.space();
+        reader.string()
+    })()
+    .map_err(|_| Refused::Grammar("an event without a name"))?;
+    let name = slice(text, name);
+    if RESERVED_EVENTS
+        .iter()
+        .any(|it| json::means(name, it) != Same::No)
+    {
+        return Err(Refused::Grammar("a reserved event"));
+    }
+    let channel = CHANNELS.iter().map(|it| json::means(name, it));
+    let ours = match channel.fold(Same::No, |a, b| if b == Same::No { a } else { b }) {
+        Same::Disguised => return Err(Refused::Grammar("an event's name in disguise")),
+        Same::Plainly => true,
+        Same::No => false,
+    };
+    let mut members = Vec::new();
+    let mut first = true;
+    whole(reader, |reader| {
+        loop {
+            reader.space();
+            match reader.peek() {
+                Some(b',') => reader.take(b',')?,
+                _ => return reader.take(b']'),
+            }
+            reader.space();
+            if ours && first && reader.peek() == Some(b'{') {
+                let object = reader.object(1, |it| {
+                    if is_marked(slice(text, it.key.clone())) {
+                        members.push(it);
+                    }
+                })?;
+                message = Some(object);
+            } else {
+                reader.value(1)?;
+            }
+            first = false;
+        }
+    })?;
+    let Some(object) = message.filter(|_| !members.is_empty()) else {
+        return Ok(Verdict::Pass);
+    };
+    let client = sole(text, &members, "_client")?;
+    let foreign = sole(text, &members, "_socketId")?
+        .filter(|it| own_sid.is_none() || plain(text, it) != own_sid);
+    if client.is_none() && foreign.is_none() {
+        return Ok(Verdict::Pass);
+    }
+    let gone = [client.cloned(), foreign.cloned()];
+    let mut all = Vec::new();
+    Reader::new(text, object.start)
+        .object(1, |it| all.push(it))
+        .map_err(|_| JSON)?;
+    splice(
+        text,
+        &object,
+        &all,
+        |member| {
+            if gone.iter().flatten().any(|it| it == member) {
+                Fate::Remove
+            } else {
+                Fate::Keep
+            }
+        },
+        out,
+    );
+    Ok(Verdict::Changed)
+}
+
+/// Whether a message's key may be one that we act on: those begin with an underscore, or hide it.
+fn is_marked(key: &str) -> bool {
+    json::means(key, "_client") != Same::No || json::means(key, "_socketId") != Same::No
+}
+
+/// An Engine.IO message with a packet of ours.
+fn packet(kind: char, namespace: &str, payload: &str) -> String {
+    if namespace == "/" {
+        format!("4{kind}{payload}")
+    } else {
+        format!("4{kind}{namespace},{payload}")
+    }
+}
+
+fn refusal(namespace: &str) -> String {
+    packet(
+        '4',
+        namespace,
+        r#"{"message":"this namespace is not open to you"}"#,
+    )
+}
+
+fn notice_packet(namespace: &str, notice: &Notice<'_>) -> String {
+    let mut payload = Vec::with_capacity(160);
+    payload.push(b'[');
+    json::write_string(&mut payload, notice.event);
+    payload.extend_from_slice(br#",{"uibuilderCtrl":"session invalid","from":"server","reason":"#);
+    json::write_string(&mut payload, notice.reason);
+    payload.extend_from_slice(br#","login_url":"#);
+    json::write_string(&mut payload, notice.login_url);
+    payload.extend_from_slice(b"}]");
+    packet('2', namespace, &String::from_utf8_lossy(&payload))
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

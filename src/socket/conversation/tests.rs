@@ -1,0 +1,270 @@
+//! What a conversation lets through.
+
+use super::*;
+use crate::socket::seal::tests::seal_of;
+use proptest::prelude::*;
+
+pub(crate) fn terms_of(user: &str, login: u8) -> Terms {
+    Terms {
+        seal: seal_of(user, login),
+        replica: "r1".to_owned(),
+        namespaces: Vec::new(),
+        max_message: 1 << 20,
+        max_packets: 16,
+    }
+}
+
+fn judge(
+    conversation: &mut Conversation,
+    way: Way,
+    text: &str,
+) -> Result<(Verdict, String), Refused> {
+    let mut out = Vec::new();
+    let verdict = conversation.message(way, text, &terms_of("alice", 1), &mut out)?;
+    Ok((verdict, String::from_utf8(out).unwrap()))
+}
+
+/// A conversation with `/app` open, whose socket there is `me`.
+fn open() -> Conversation {
+    let mut it = Conversation::default();
+    judge(&mut it, Way::Up, r#"40/app,{"clientId":"c1"}"#).unwrap();
+    judge(&mut it, Way::Down, r#"40/app,{"sid":"me"}"#).unwrap();
+    it
+}
+
+#[test]
+fn w8_nobody_says_who_they_are_in_connect() {
+    for (sent, passed) in [
+        (r#"40/uib,{"user":{"userId":"admin"}}"#, "40/uib,{}"),
+        (
+            r#"40/uib,{"clientId":"c1","user":{"userId":"admin"},"tabId":"t"}"#,
+            r#"40/uib,{"clientId":"c1","tabId":"t"}"#,
+        ),
+        (r#"40{"a":1,"token":"x.y.z","user":1}"#, r#"40{"a":1}"#),
+        (r#"40{"user":null , "a" : 1}"#, r#"40{"a" : 1}"#),
+    ] {
+        let found = judge(&mut Conversation::default(), Way::Up, sent).unwrap();
+        assert_eq!(found, (Verdict::Changed, passed.to_owned()));
+    }
+    for sent in ["40", "40/app,", r#"40{"users":1,"a":{"user":1}}"#] {
+        let found = judge(&mut Conversation::default(), Way::Up, sent).unwrap();
+        assert_eq!(found.0, Verdict::Pass, "{sent}");
+    }
+}
+
+#[test]
+fn w21_a_disguised_or_repeated_key_is_refused() {
+    for sent in [
+        r#"40{"us\u0065r":{"userId":"admin"}}"#,
+        r#"40{"user":1,"user":2}"#,
+        r#"40{"token":1,"tok\u0065n":2}"#,
+        r#"40{"pathName":{"replace":1}}"#,
+        r#"40{"clientId":7}"#,
+        r#"40{"a":1,}"#,
+        r#"40{"a":1}x"#,
+        "40{",
+    ] {
+        let found = judge(&mut Conversation::default(), Way::Up, sent);
+        assert!(found.is_err(), "{sent} {found:?}");
+    }
+}
+
+#[test]
+fn w21_events_are_what_encoders_emit() {
+    for bad in [
+        "42/app,[1]",
+        "42/app,[]",
+        "42/app,[{}]",
+        r#"42/app,["disconnect"]"#,
+        r#"42/app,["a",]"#,
+        r#"42/app,["a" 1]"#,
+        r#"42/app,["a"]]"#,
+        r#"42/app, 1["a"]"#,
+        r#"42/app,["uiBuilder\u0043lient",{}]"#,
+        r#"42/app,["uiBuilderClient",{"_cl\u0069ent":1}]"#,
+        r#"42/app,["uiBuilderClient",{"_client":1,"_client":2}]"#,
+        r#"44/app,{"message":"x"}"#,
+        "40/app,",
+        "49",
+        "4",
+    ] {
+        assert!(judge(&mut open(), Way::Up, bad).is_err(), "{bad}");
+    }
+    for good in [
+        r#"42/app,["a"]"#,
+        r#"42/app,7["a",{"b":[1,2,{"c":null}]},"d"]"#,
+        r#"42/app,["a",{"_client":1}]"#,
+        "43/app,7[]",
+    ] {
+        let found = judge(&mut open(), Way::Up, good).unwrap();
+        assert_eq!(found.0, Verdict::Pass, "{good}");
+    }
+}
+
+#[test]
+fn w23_client_and_foreign_socket_id_never_reach_a_flow() {
+    for (sent, passed) in [
+        (
+            r#"42/app,["uiBuilderClient",{"topic":"t","_client":{"userId":"admin"},"payload":"hi"}]"#,
+            r#"42/app,["uiBuilderClient",{"topic":"t","payload":"hi"}]"#,
+        ),
+        (
+            r#"42/app,["uiBuilderControl",{"_socketId":"other","a":1}]"#,
+            r#"42/app,["uiBuilderControl",{"a":1}]"#,
+        ),
+        (
+            r#"42/app,["uiBuilderClient",{"_socketId":"me","_client":1},"more"]"#,
+            r#"42/app,["uiBuilderClient",{"_socketId":"me"},"more"]"#,
+        ),
+        (
+            r#"42/app,["uiBuilderClient",{"_socketId":{"a":1}}]"#,
+            r#"42/app,["uiBuilderClient",{}]"#,
+        ),
+    ] {
+        let found = judge(&mut open(), Way::Up, sent).unwrap();
+        assert_eq!(found, (Verdict::Changed, passed.to_owned()));
+    }
+    let own = r#"42/app,["uiBuilderClient",{"_socketId":"me","x":{"_client":1}}]"#;
+    assert_eq!(judge(&mut open(), Way::Up, own).unwrap().0, Verdict::Pass);
+}
+
+#[test]
+fn w9_a_pid_is_worth_something_to_its_owner_alone() {
+    let mut it = Conversation::default();
+    let (verdict, given) =
+        judge(&mut it, Way::Down, r#"40/app,{"sid":"me","pid":"kV79_"}"#).unwrap();
+    assert_eq!(verdict, Verdict::Changed);
+    let sealed = given
+        .strip_prefix(r#"40/app,{"sid":"me","pid":""#)
+        .and_then(|it| it.strip_suffix(r#""}"#))
+        .unwrap();
+    let back = format!(r#"40/app,{{"pid":"{sealed}","offset":"Q8","a":1}}"#);
+    let found = judge(&mut Conversation::default(), Way::Up, &back).unwrap();
+    assert_eq!(found.1, r#"40/app,{"pid":"kV79_","offset":"Q8","a":1}"#);
+    // Another login of the same person, another person, a forgery: gone, and CONNECT goes on.
+    for (user, login) in [("alice", 2), ("bob", 1)] {
+        let mut out = Vec::new();
+        let terms = terms_of(user, login);
+        Conversation::default()
+            .message(Way::Up, &back, &terms, &mut out)
+            .unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), r#"40/app,{"a":1}"#);
+    }
+    let found = judge(
+        &mut Conversation::default(),
+        Way::Up,
+        r#"40{"pid":"kV79_","offset":"Q"}"#,
+    );
+    assert_eq!(found.unwrap().1, "40{}");
+}
+
+#[test]
+fn w10_a_namespace_not_allowed_is_answered_and_not_forwarded() {
+    let mut terms = terms_of("alice", 1);
+    terms.namespaces = vec![
+        vec!["/app".to_owned(), "/".to_owned()],
+        vec!["/app".to_owned()],
+    ];
+    let mut it = Conversation::default();
+    let mut out = Vec::new();
+    for refused in ["40/other,{\"user\":1}", "40"] {
+        let verdict = it.message(Way::Up, refused, &terms, &mut out).unwrap();
+        assert_eq!((verdict, out.len()), (Verdict::Drop, 0));
+    }
+    let replies = it.take_replies();
+    assert!(
+        replies[0].starts_with(r#"44/other,{"message":"#),
+        "{replies:?}"
+    );
+    assert!(replies[1].starts_with(r#"44{"message":"#));
+    assert!(
+        it.message(Way::Up, "42/other,[\"a\"]", &terms, &mut out)
+            .is_err()
+    );
+    assert_eq!(
+        it.message(Way::Up, "40/app,", &terms, &mut out),
+        Ok(Verdict::Pass)
+    );
+}
+
+#[test]
+fn w10_an_event_without_connect_is_refused_and_one_that_crossed_is_dropped() {
+    assert!(judge(&mut Conversation::default(), Way::Up, "42/other,[\"a\"]").is_err());
+    let mut it = open();
+    judge(&mut it, Way::Down, "41/app,").unwrap();
+    let found = judge(&mut it, Way::Up, "42/app,[\"a\"]").unwrap();
+    assert_eq!(found.0, Verdict::Drop);
+    // And it can be opened again.
+    assert!(judge(&mut it, Way::Up, "40/app,").is_ok());
+}
+
+#[test]
+fn w13_attachments_are_counted() {
+    let mut it = open();
+    let announced = r#"452-/app,["uiBuilderClient",{"_placeholder":true,"num":0}]"#;
+    assert!(it.binary(Way::Up).is_err());
+    assert_eq!(judge(&mut it, Way::Up, announced).unwrap().0, Verdict::Pass);
+    assert!(it.binary(Way::Up).is_ok());
+    assert!(judge(&mut it, Way::Up, "42/app,[\"a\"]").is_err());
+    assert!(it.binary(Way::Up).is_ok());
+    assert!(it.binary(Way::Up).is_err());
+    assert!(judge(&mut open(), Way::Up, "451000000000-/app,[\"a\"]").is_err());
+}
+
+#[test]
+fn w7_the_farewell_names_every_namespace_once() {
+    let mut it = open();
+    judge(&mut it, Way::Up, "40").unwrap();
+    let notice = Notice {
+        event: "uiBuilderControl",
+        reason: "revoked",
+        login_url: "https://auth.example.com/login",
+    };
+    assert_eq!(
+        it.farewell_down(Some(&notice)),
+        [
+            r#"42/app,["uiBuilderControl",{"uibuilderCtrl":"session invalid","from":"server","reason":"revoked","login_url":"https://auth.example.com/login"}]"#,
+            "41/app,",
+            r#"42["uiBuilderControl",{"uibuilderCtrl":"session invalid","from":"server","reason":"revoked","login_url":"https://auth.example.com/login"}]"#,
+            "41",
+        ]
+    );
+    assert_eq!(it.farewell_up(), ["41/app,", "41"]);
+    assert!(it.farewell_up().is_empty());
+}
+
+proptest! {
+    /// Whatever passes is JSON that another reader reads alike, and has no key of ours in it.
+    #[test]
+    fn a_mutated_packet_never_carries_an_identity(
+        at in 0..60usize,
+        with in prop::sample::select(vec!["", "\"", "\\u0065", "{", "}", ",", "user", " ", "\\", ":", "é", "0"]),
+        seed in prop::sample::select(vec![
+            r#"40/app,{"clientId":"c","user":{"userId":"admin"},"token":"t"}"#,
+            r#"40{"user":"a","x":["user",{"token":1}],"pid":"p","offset":"o"}"#,
+            r#"40{"token":{"user":1}}"#,
+        ]),
+    ) {
+        let mut text = seed.to_owned();
+        if text.is_char_boundary(at) && at <= text.len() {
+            text.insert_str(at, with);
+        }
+        if let Ok((verdict, changed)) = judge(&mut Conversation::default(), Way::Up, &text) {
+            let sent = if verdict == Verdict::Changed { changed } else { text };
+            if let Some(at) = sent.find('{') {
+                let auth: serde_json::Value = serde_json::from_str(&sent[at..]).unwrap();
+                for key in ["user", "token", "pid", "offset"] {
+                    prop_assert!(auth.get(key).is_none() || (key == "offset" && !sent.contains("\"pid\"")), "{}", sent);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_text_makes_it_fall_over(text in r#"4[0-6][0-9\-/ap,]{0,8}[\[{"uiserBldCnt:,}\]\\_]{0,24}"#) {
+        for way in [Way::Up, Way::Down] {
+            let _ = judge(&mut open(), way, &text);
+            let _ = judge(&mut Conversation::resumed(), way, &text);
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! What is Engine.IO, told from the request line alone, and its packets.
+//!
+//! A server takes `EIO`, `transport` and `sid` from the decoded query; so do we, and refuse
+//! whatever could be read in two ways. The query is rebuilt for the upstream, with its own `sid`
+//! in place of the sealed one.
+
+use std::borrow::Cow;
+
+use http::Method;
+use percent_encoding::percent_decode_str;
+
+use crate::{
+    intake::Malformed,
+    socket::{
+        Refused,
+        json::{self, Same},
+        seal::{Kind, Seal},
+    },
+};
+
+/// How an Engine.IO connection is carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// GETs that wait and POSTs.
+    Polling,
+    /// A WebSocket.
+    WebSocket,
+}
+
+/// An Engine.IO request of version 4.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// How it is carried.
+    pub transport: Transport,
+    /// The connection it belongs to, as we sealed it; not verified yet. `None`: a new one.
+    pub sid: Option<String>,
+    path: String,
+    pairs: Vec<String>,
+}
+
+/// Why an Engine.IO request is not served. Always 400.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotServed {
+    /// A key that matters is encoded or repeated.
+    #[error("the Engine.IO query is malformed")]
+    Query,
+    /// Not version 4. Version 3 is not guarded yet, so it is refused even where a tenant asked for it.
+    #[error("only version 4 of Engine.IO is served (socket.io-client 3 or newer)")]
+    Version,
+    /// JSONP.
+    #[error("JSONP polling is not served")]
+    Jsonp,
+    /// No transport of ours, or not with this kind of request.
+    #[error("the Engine.IO transport does not fit the request")]
+    Transport,
+}
+
+impl From<NotServed> for Malformed {
+    fn from(_: NotServed) -> Self {
+        Self::EngineIo
+    }
+}
+
+/// The keys that the protocol acts on.
+const KEYS: [&str; 5] = ["EIO", "transport", "sid", "j", "b64"];
+
+/// Says whether the request for `target` (path and query as they came) is Engine.IO.
+/// `websocket`: it is a WebSocket handshake.
+pub fn recognise(
+    method: &Method,
+    target: &str,
+    websocket: bool,
+) -> Result<Option<Request>, NotServed> {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let pairs = query.split('&').filter(|it| !it.is_empty());
+    let mut found: [Option<Cow<'_, str>>; 5] = Default::default();
+    let mut twisted = false;
+    for (raw, value) in pairs.clone().map(split) {
+        let key = decoded(raw);
+        let place = KEYS.iter().zip(&mut found).find(|(it, _)| **it == key);
+        if let Some((_, place)) = place {
+            twisted |= raw != key || place.is_some();
+            *place = Some(decoded(value));
+        }
+    }
+    let [eio, transport, sid, jsonp, _] = found;
+    let by_query = eio.is_some()
+        || matches!(
+            transport.as_deref(),
+            Some("polling" | "websocket" | "webtransport")
+        );
+    if !by_query {
+        let script = matches!(*method, Method::GET | Method::HEAD)
+            && !websocket
+            && transport.is_none()
+            && sid.is_none();
+        if script || !has_segment(path) {
+            return Ok(None);
+        }
+    }
+    if twisted {
+        return Err(NotServed::Query);
+    }
+    if eio.as_deref() != Some("4") {
+        return Err(NotServed::Version);
+    }
+    let transport = match transport.as_deref() {
+        Some("websocket") if websocket => Transport::WebSocket,
+        Some("polling") if !websocket => Transport::Polling,
+        _ => return Err(NotServed::Transport),
+    };
+    if jsonp.is_some() {
+        return Err(NotServed::Jsonp);
+    }
+    let fits = match transport {
+        Transport::WebSocket => true,
+        Transport::Polling => *method == Method::GET || (*method == Method::POST && sid.is_some()),
+    };
+    if !fits {
+        return Err(NotServed::Transport);
+    }
+    Ok(Some(Request {
+        transport,
+        sid: sid.map(Cow::into_owned),
+        path: path.to_owned(),
+        pairs: pairs.map(str::to_owned).collect(),
+    }))
+}
+
+impl Request {
+    /// Path and query for the upstream: all as it came but the `sid`, which becomes the
+    /// upstream's own, from [`Seal::open`].
+    pub fn target(&self, sid: Option<&str>) -> String {
+        self.target_for(self.transport, sid)
+    }
+
+    /// The same for a polling request of ours on the same connection.
+    pub fn polling_target(&self, sid: &str) -> String {
+        self.target_for(Transport::Polling, Some(sid))
+    }
+
+    fn target_for(&self, transport: Transport, sid: Option<&str>) -> String {
+        let transport = match transport {
+            Transport::Polling => "polling",
+            Transport::WebSocket => "websocket",
+        };
+        let mut out = format!("{}?EIO=4&transport={transport}", self.path);
+        if let Some(sid) = sid {
+            out.push_str("&sid=");
+            out.push_str(sid);
+        }
+        for pair in &self.pairs {
+            if !["EIO", "transport", "sid"].contains(&split(pair).0) {
+                out.push('&');
+                out.push_str(pair);
+            }
+        }
+        out
+    }
+}
+
+fn split(pair: &str) -> (&str, &str) {
+    pair.split_once('=').unwrap_or((pair, ""))
+}
+
+fn decoded(text: &str) -> Cow<'_, str> {
+    if !text.contains(['+', '%']) {
+        return Cow::Borrowed(text);
+    }
+    let spaced = text.replace('+', " ");
+    Cow::Owned(percent_decode_str(&spaced).decode_utf8_lossy().into_owned())
+}
+
+fn has_segment(path: &str) -> bool {
+    percent_decode_str(path)
+        .decode_utf8_lossy()
+        .split('/')
+        .any(|it| matches!(it, "socket.io" | "engine.io"))
+}
+
+/// An open packet (`0{...}`) with its `sid` sealed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opening {
+    /// The upstream's own `sid`.
+    pub own: String,
+    /// What we hand out.
+    pub sealed: String,
+}
+
+/// Reads an open packet and appends it to `out` with the `sid` sealed.
+pub fn seal_open(
+    packet: &str,
+    seal: &Seal,
+    replica: &str,
+    out: &mut Vec<u8>,
+) -> Result<Opening, Refused> {
+    let bad = Refused::Grammar("an open packet");
+    let (mut sid, mut repeated) = (None, false);
+    let mut reader = json::Reader::new(packet, 1);
+    reader
+        .object(0, |member| {
+            match json::means(packet.get(member.key).unwrap_or_default(), "sid") {
+                Same::No => (),
+                Same::Plainly => repeated |= sid.replace(member.value).is_some(),
+                Same::Disguised => repeated = true,
+            }
+        })
+        .map_err(|_| bad)?;
+    let (Some(sid), true, false) = (sid, reader.is_done(), repeated) else {
+        return Err(bad);
+    };
+    let quoted = packet.get(sid.clone()).unwrap_or_default();
+    let own = json::inner(quoted);
+    let sealed = seal
+        .seal(Kind::Sid, replica, own)
+        .filter(|_| own.len() + 2 == quoted.len())
+        .ok_or(bad)?;
+    out.extend_from_slice(packet.get(..=sid.start).unwrap_or_default().as_bytes());
+    out.extend_from_slice(sealed.as_bytes());
+    out.extend_from_slice(packet.get(sid.end - 1..).unwrap_or_default().as_bytes());
+    Ok(Opening {
+        own: own.to_owned(),
+        sealed,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::socket::seal::tests::seal_of;
+    use proptest::prelude::*;
+
+    fn get(target: &str) -> Result<Option<Request>, NotServed> {
+        recognise(&Method::GET, target, false)
+    }
+
+    #[test]
+    fn a_poll_is_recognised_and_rebuilt() {
+        let request =
+            get("/uibuilder/vendor/socket.io/?x=1&EIO=4&transport=polling&t=abc&sid=s.r.m")
+                .unwrap()
+                .unwrap();
+        assert_eq!(request.transport, Transport::Polling);
+        assert_eq!(request.sid.as_deref(), Some("s.r.m"));
+        assert_eq!(
+            request.target(Some("s")),
+            "/uibuilder/vendor/socket.io/?EIO=4&transport=polling&sid=s&x=1&t=abc"
+        );
+    }
+
+    #[test]
+    fn the_client_script_and_other_paths_are_not_engine_io() {
+        for target in [
+            "/socket.io/socket.io.js",
+            "/uibuilder/vendor/socket.io/socket.io.min.js?v=4",
+            "/",
+            "/x?transport=car",
+            "/x?sid=1",
+        ] {
+            assert_eq!(get(target), Ok(None), "{target}");
+        }
+        // A WebSocket there is never the script.
+        assert_eq!(
+            recognise(&Method::GET, "/socket.io/", true),
+            Err(NotServed::Version)
+        );
+        assert_eq!(
+            recognise(&Method::POST, "/a/engine.io/", false),
+            Err(NotServed::Version)
+        );
+        assert_eq!(get("/socket%2Eio/?sid=1"), Err(NotServed::Version));
+    }
+
+    #[test]
+    fn w10b_a_disguised_or_repeated_key_is_refused() {
+        for target in [
+            "/?%45IO=4&transport=polling",
+            "/?EIO=4&EIO=4&transport=polling",
+            "/?EIO=3&EIO=4&transport=polling",
+            "/?EIO=4&transport=polling&transport=websocket",
+            "/?EIO=4&transport=polling&s%69d=x",
+            "/?EIO=4&transport=polling&sid=x&sid=y",
+        ] {
+            assert_eq!(get(target), Err(NotServed::Query), "{target}");
+        }
+        for target in [
+            "/?transport=websocket",
+            "/?EIO=3&transport=polling",
+            "/?EIO=04&transport=polling",
+            "/?EIO",
+        ] {
+            assert_eq!(get(target), Err(NotServed::Version), "{target}");
+        }
+    }
+
+    #[test]
+    fn w12_jsonp_and_odd_requests_are_refused() {
+        assert_eq!(get("/?EIO=4&transport=polling&j=0"), Err(NotServed::Jsonp));
+        for (method, target, websocket) in [
+            (Method::POST, "/?EIO=4&transport=polling", false),
+            (Method::PUT, "/?EIO=4&transport=polling&sid=a", false),
+            (Method::GET, "/?EIO=4&transport=websocket", false),
+            (Method::GET, "/?EIO=4&transport=polling", true),
+            (Method::GET, "/?EIO=4&transport=webtransport", true),
+            (Method::GET, "/?EIO=4", false),
+        ] {
+            assert_eq!(
+                recognise(&method, target, websocket),
+                Err(NotServed::Transport),
+                "{method} {target}"
+            );
+        }
+    }
+
+    #[test]
+    fn w11_the_open_packet_carries_a_sealed_sid() {
+        let seal = seal_of("alice", 1);
+        let mut out = Vec::new();
+        let packet = r#"0{"sid":"6_apJ","upgrades":["websocket"],"maxPayload":1000000}"#;
+        let opening = seal_open(packet, &seal, "r1", &mut out).unwrap();
+        assert_eq!(opening.own, "6_apJ");
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text, packet.replace("6_apJ", &opening.sealed));
+        assert_eq!(seal.open(Kind::Sid, &opening.sealed).unwrap().id, "6_apJ");
+        for bad in [
+            "0{}",
+            "0{\"sid\":1}",
+            "0{\"sid\":\"a\",\"sid\":\"b\"}",
+            "0{\"sid\":\"a\"}x",
+            "0",
+            "0[]",
+            "0{\"s\\u0069d\":\"a\"}",
+            "0{\"sid\":\"a b\"}",
+        ] {
+            assert!(
+                seal_open(bad, &seal, "r1", &mut Vec::new()).is_err(),
+                "{bad}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_target_makes_it_fall_over(target in "/[ -~é]{0,40}") {
+            for websocket in [false, true] {
+                if let Ok(Some(request)) = recognise(&Method::GET, &target, websocket) {
+                    // What the upstream gets is read by us as we read it the first time.
+                    let again = recognise(&Method::GET, &request.target(request.sid.as_deref()), websocket);
+                    prop_assert!(matches!(again, Ok(Some(it)) if it.transport == request.transport));
+                }
+            }
+        }
+
+        #[test]
+        fn a_rebuilt_query_reads_the_same(extra in "[a-z0-9%=&+]{0,20}", sid in "[a-z0-9]{1,8}") {
+            let target = format!("/socket.io/?{extra}&EIO=4&sid={sid}&transport=polling");
+            if let Ok(Some(request)) = get(&target) {
+                let again = get(&request.target(Some(&sid))).unwrap().unwrap();
+                prop_assert_eq!(again.sid.as_deref(), Some(sid.as_str()));
+            }
+        }
+    }
+}

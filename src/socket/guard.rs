@@ -1,0 +1,225 @@
+//! Judges the messages of an Engine.IO WebSocket: the open packet, or the probe of a connection
+//! that began as polling, then pings and Socket.IO packets. What does not fit the moment is
+//! refused.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::socket::{
+    Refused, Way,
+    conversation::{Conversation, Notice, Terms, Verdict},
+    engineio,
+    polling::Upgrading,
+};
+
+/// A conversation that two transports may share.
+pub type Shared = Arc<Mutex<Conversation>>;
+
+/// Nothing that holds the lock can leave a conversation half changed in a way that matters: a
+/// poisoned one is used on.
+pub fn lock(shared: &Shared) -> MutexGuard<'_, Conversation> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Where an Engine.IO WebSocket stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// A new connection: the server speaks first.
+    Opening,
+    /// It began as polling: the client probes first.
+    Probing,
+    /// The probe was sent.
+    Probed,
+    /// The probe was answered: the client goes over when it likes.
+    Answered,
+    /// Messages go both ways.
+    Open,
+}
+
+/// The guard of one Engine.IO WebSocket.
+#[derive(Debug)]
+pub struct Guard {
+    terms: Arc<Terms>,
+    conversation: Shared,
+    phase: Phase,
+    /// The polling connection that this takes over.
+    upgrading: Option<Upgrading>,
+}
+
+/// What a message was, besides its verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// Something a person may have done.
+    User,
+    /// The transport's own talk.
+    Transport,
+}
+
+impl Guard {
+    /// For a WebSocket that begins a connection (no `sid` in its query).
+    pub fn open(terms: Arc<Terms>) -> Self {
+        Self {
+            terms,
+            conversation: Shared::default(),
+            phase: Phase::Opening,
+            upgrading: None,
+        }
+    }
+
+    /// For a WebSocket that takes over a polling connection (its `sid` was opened).
+    pub fn upgrade(terms: Arc<Terms>, upgrading: Upgrading) -> Self {
+        Self {
+            terms,
+            conversation: upgrading.conversation(),
+            phase: Phase::Probing,
+            upgrading: Some(upgrading),
+        }
+    }
+
+    /// Largest message, in bytes.
+    pub fn max_message(&self) -> usize {
+        self.terms.max_message
+    }
+
+    /// Judges a text message that was not looked at yet. What goes in its place, if anything,
+    /// is appended to `out`.
+    pub fn text(
+        &mut self,
+        way: Way,
+        payload: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(Verdict, Use), Refused> {
+        let text = simdutf8::basic::from_utf8(payload).map_err(|_| Refused::Utf8)?;
+        if self.phase == Phase::Open && text.starts_with('4') {
+            let verdict = lock(&self.conversation).message(way, text, &self.terms, out)?;
+            return Ok((verdict, Use::User));
+        }
+        self.transport(way, text, out)
+            .map(|it| (it, Use::Transport))
+    }
+
+    /// Judges a binary message: an attachment, if one is due.
+    pub fn binary(&mut self, way: Way) -> Result<Verdict, Refused> {
+        if self.phase == Phase::Open {
+            lock(&self.conversation).binary(way)
+        } else {
+            Err(Refused::Grammar("bytes before the connection is open"))
+        }
+    }
+
+    fn transport(&mut self, way: Way, text: &str, out: &mut Vec<u8>) -> Result<Verdict, Refused> {
+        match (self.phase, way, text) {
+            (Phase::Opening, Way::Down, text) if text.starts_with('0') => {
+                engineio::seal_open(text, &self.terms.seal, &self.terms.replica, out)?;
+                self.phase = Phase::Open;
+                return Ok(Verdict::Changed);
+            }
+            (Phase::Probing, Way::Up, "2probe") => self.phase = Phase::Probed,
+            (Phase::Probed, Way::Down, "3probe") => self.phase = Phase::Answered,
+            (Phase::Answered, Way::Up, "5") => {
+                lock(&self.conversation).upgrade();
+                self.phase = Phase::Open;
+            }
+            (Phase::Open, Way::Down, "2" | "6" | "1") | (Phase::Open, Way::Up, "3" | "1") => {}
+            _ => return Err(Refused::Grammar("an Engine.IO packet out of place")),
+        }
+        Ok(Verdict::Pass)
+    }
+
+    /// Packets of ours for the client, if this is a moment to send them.
+    pub fn take_replies(&mut self) -> Vec<String> {
+        if self.phase == Phase::Open {
+            lock(&self.conversation).take_replies()
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Whether more attachments are due to the client.
+    pub fn is_amid_attachments(&self) -> bool {
+        lock(&self.conversation).is_amid_attachments()
+    }
+
+    /// The last messages, downstream and upstream. Nothing on a WebSocket that is not open.
+    pub fn farewell(&mut self, notice: Option<&Notice<'_>>) -> (Vec<String>, Vec<String>) {
+        if self.phase != Phase::Open {
+            return (Vec::new(), Vec::new());
+        }
+        let mut conversation = lock(&self.conversation);
+        (
+            conversation.farewell_down(notice),
+            conversation.farewell_up(),
+        )
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if self.phase == Phase::Open
+            && let Some(upgrading) = &self.upgrading
+        {
+            upgrading.forget();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::socket::conversation::tests::terms_of;
+
+    fn text(guard: &mut Guard, way: Way, text: &str) -> Result<Verdict, Refused> {
+        let mut out = Vec::new();
+        guard
+            .text(way, text.as_bytes(), &mut out)
+            .map(|(verdict, _)| verdict)
+    }
+
+    fn open() -> Guard {
+        let mut guard = Guard::open(Arc::new(terms_of("alice", 1)));
+        text(&mut guard, Way::Down, r#"0{"sid":"abc"}"#).unwrap();
+        guard
+    }
+
+    #[test]
+    fn a_new_connection_is_opened_by_the_server() {
+        let mut guard = Guard::open(Arc::new(terms_of("alice", 1)));
+        assert!(text(&mut guard, Way::Up, "40").is_err());
+        let mut guard = Guard::open(Arc::new(terms_of("alice", 1)));
+        assert!(text(&mut guard, Way::Down, "40").is_err());
+        let mut guard = open();
+        for (way, good) in [
+            (Way::Down, "2"),
+            (Way::Up, "3"),
+            (Way::Up, "40/app,"),
+            (Way::Down, r#"40/app,{"sid":"x"}"#),
+            (Way::Up, "41/app,"),
+            (Way::Up, "1"),
+        ] {
+            assert!(text(&mut guard, way, good).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn w21_what_no_client_sends_on_a_websocket_is_refused() {
+        for bad in [
+            "",
+            "0{\"sid\":\"x\"}",
+            "2",
+            "2probe",
+            "3x",
+            "5",
+            "6",
+            "7",
+            "bAAAA",
+            "4",
+            "1x",
+        ] {
+            assert!(text(&mut open(), Way::Up, bad).is_err(), "{bad}");
+        }
+        assert!(open().binary(Way::Up).is_err());
+        assert_eq!(
+            open().text(Way::Up, b"42[\"\xff\"]", &mut Vec::new()),
+            Err(Refused::Utf8)
+        );
+    }
+}

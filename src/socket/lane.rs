@@ -1,0 +1,538 @@
+//! One direction of a socket: bytes in, and what of them goes on. No I/O.
+//!
+//! Whole frames that pass are handed on as one run of the bytes they came in. A large frame of a
+//! plain WebSocket is passed on as it arrives; everything else is held until it is whole.
+
+use crate::socket::{
+    Refused, Way,
+    conversation::Verdict,
+    frame::{self, Header, Kind, Opcode, Sequence},
+    guard::{Guard, Use},
+};
+
+/// Frames of a plain WebSocket up to this payload, in bytes, are held until they are whole.
+pub const HELD: u64 = 64 << 10;
+/// How an upstream's first message begins when it speaks Engine.IO.
+const ENGINE_OPENS: &[u8] = b"0{\"sid\":";
+
+/// What is judged.
+#[derive(Debug)]
+pub enum Mode {
+    /// Frames alone.
+    Plain {
+        /// Largest frame, in bytes.
+        max_frame: usize,
+    },
+    /// Every message.
+    EngineIo(Box<Guard>),
+}
+
+/// What became of the front of the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Run {
+    /// So many bytes go on as they came; then what was written to `out`.
+    pub verbatim: usize,
+    /// So many bytes are done with. 0: more are needed.
+    pub consumed: usize,
+    /// Messages (or parts) among them that a person may have sent.
+    pub used: u32,
+    /// Messages that passed as they came, were changed, and were dropped.
+    pub counts: [u32; 3],
+}
+
+/// One direction.
+#[derive(Debug)]
+pub struct Lane {
+    way: Way,
+    sequence: Sequence,
+    /// Bytes still to come of a frame that is passed on as it arrives.
+    rest: u64,
+    /// The parts of a message that is looked at when it is whole.
+    parts: Vec<u8>,
+    /// A plain upstream's first message has not been seen yet: what of it was held back.
+    first: Option<Vec<u8>>,
+    refused: Option<Refused>,
+}
+
+impl Lane {
+    /// The direction `way`, at its beginning.
+    pub fn new(way: Way, mode: &Mode) -> Self {
+        Self {
+            way,
+            sequence: Sequence::default(),
+            rest: 0,
+            parts: Vec::new(),
+            first: (way == Way::Down && matches!(mode, Mode::Plain { .. })).then(Vec::new),
+            refused: None,
+        }
+    }
+
+    /// Bytes still to come of the frame that is being passed on; 0 between frames.
+    pub fn rest(&self) -> u64 {
+        self.rest
+    }
+
+    /// Whether the close frame has passed: whatever follows is thrown away.
+    pub fn is_closed(&self) -> bool {
+        self.sequence.is_closed()
+    }
+
+    /// Takes from the front of `input` what can be judged now. After an error nothing more.
+    pub fn run(
+        &mut self,
+        input: &[u8],
+        mode: &mut Mode,
+        out: &mut Vec<u8>,
+    ) -> Result<Run, Refused> {
+        if let Some(refused) = self.refused {
+            return Err(refused);
+        }
+        let mut run = Run::default();
+        if self.rest > 0 {
+            let now = usize::try_from(self.rest)
+                .unwrap_or(usize::MAX)
+                .min(input.len());
+            self.rest -= now as u64;
+            (run.verbatim, run.consumed) = (now, now);
+            return Ok(run);
+        }
+        loop {
+            if self.is_closed() {
+                run.consumed = input.len();
+                return Ok(run);
+            }
+            match self.step(
+                input.get(run.verbatim..).unwrap_or_default(),
+                mode,
+                out,
+                &mut run,
+            ) {
+                Ok(Step::Pass(bytes)) => run.verbatim += bytes,
+                Ok(Step::Need) => {
+                    run.consumed = run.verbatim;
+                    return Ok(run);
+                }
+                Ok(Step::Part(bytes)) => {
+                    run.verbatim += bytes;
+                    run.consumed = run.verbatim;
+                    return Ok(run);
+                }
+                Ok(Step::Instead(bytes)) => {
+                    run.consumed = run.verbatim + bytes;
+                    return Ok(run);
+                }
+                Err(refused) => {
+                    self.refused = Some(refused);
+                    if run.verbatim == 0 {
+                        return Err(refused);
+                    }
+                    // What came before it was good.
+                    run.consumed = run.verbatim;
+                    return Ok(run);
+                }
+            }
+        }
+    }
+
+    fn step(
+        &mut self,
+        input: &[u8],
+        mode: &mut Mode,
+        out: &mut Vec<u8>,
+        run: &mut Run,
+    ) -> Result<Step, Refused> {
+        let Some(header) = frame::parse(input, self.way)? else {
+            return Ok(Step::Need);
+        };
+        let limit = match mode {
+            Mode::Plain { max_frame } => *max_frame,
+            Mode::EngineIo(guard) => guard.max_message(),
+        };
+        if header.payload > limit as u64 {
+            return Err(Refused::TooLarge);
+        }
+        let payload = header.payload(input);
+        let whole = payload.len() as u64 == header.payload;
+        let progressive = header.payload > HELD && matches!(mode, Mode::Plain { .. });
+        if !whole && !(progressive && payload.len() >= ENGINE_OPENS.len()) {
+            return Ok(Step::Need);
+        }
+        if !whole && run.verbatim > 0 {
+            return Ok(Step::Need);
+        }
+        let Some(kind) = self.sequence.accept(&header)? else {
+            if header.opcode == Opcode::Close {
+                let mut plain = Vec::new();
+                frame::unmask_into(&header, payload, &mut plain);
+                frame::check_close(&plain)?;
+            }
+            return Ok(Step::Pass(header.total()));
+        };
+        match mode {
+            Mode::Plain { .. } => {
+                run.used += 1;
+                if let Some(held) = self.first.take() {
+                    return self.first_message(held, &header, kind, input, out);
+                }
+                run.counts[0] += 1;
+                Ok(self.pass(&header, input))
+            }
+            Mode::EngineIo(guard) => self.message(&header, kind, payload, guard, out, run),
+        }
+    }
+
+    fn pass(&mut self, header: &Header, input: &[u8]) -> Step {
+        let total = header.total();
+        if total <= input.len() {
+            return Step::Pass(total);
+        }
+        self.rest = (total - input.len()) as u64;
+        Step::Part(input.len())
+    }
+
+    /// A plain upstream's first message: is it Engine.IO after all?
+    fn first_message(
+        &mut self,
+        mut held: Vec<u8>,
+        header: &Header,
+        kind: Kind,
+        input: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Step, Refused> {
+        if kind == Kind::Text {
+            let room = ENGINE_OPENS.len().saturating_sub(self.parts.len());
+            let payload = header.payload(input);
+            self.parts
+                .extend_from_slice(payload.get(..room.min(payload.len())).unwrap_or_default());
+            if self.parts.starts_with(ENGINE_OPENS) {
+                return Err(Refused::Grammar("Engine.IO where none was announced"));
+            }
+            if !header.fin && ENGINE_OPENS.starts_with(&self.parts) {
+                if held.len() as u64 > HELD {
+                    return Err(Refused::Grammar("a first message in too many parts"));
+                }
+                let frame = input.get(..header.total()).unwrap_or_default();
+                held.extend_from_slice(frame);
+                self.first = Some(held);
+                return Ok(Step::Instead(frame.len()));
+            }
+        }
+        self.parts = Vec::new();
+        if held.is_empty() {
+            return Ok(self.pass(header, input));
+        }
+        out.append(&mut held);
+        // (This frame is passed on as it came, after what was held: by the next step's rule it
+        // would go in front.)
+        let now = input.len().min(header.total());
+        out.extend_from_slice(input.get(..now).unwrap_or_default());
+        self.rest = (header.total() - now) as u64;
+        Ok(Step::Instead(now))
+    }
+
+    fn message(
+        &mut self,
+        header: &Header,
+        kind: Kind,
+        payload: &[u8],
+        guard: &mut Guard,
+        out: &mut Vec<u8>,
+        run: &mut Run,
+    ) -> Result<Step, Refused> {
+        let total = header.total();
+        let in_parts = !header.fin || header.opcode == Opcode::Continuation;
+        let kept = self.parts.len();
+        if in_parts && kept + payload.len() > guard.max_message() {
+            return Err(Refused::TooLarge);
+        }
+        if in_parts || kind == Kind::Text {
+            frame::unmask_into(header, payload, &mut self.parts);
+        }
+        if !header.fin {
+            return Ok(Step::Instead(total));
+        }
+        let mut changed = Vec::new();
+        let judged = match kind {
+            Kind::Text => guard.text(self.way, &self.parts, &mut changed)?,
+            Kind::Binary => (guard.binary(self.way)?, Use::User),
+        };
+        run.used += u32::from(judged.1 == Use::User);
+        let opcode = match kind {
+            Kind::Text => Opcode::Text,
+            Kind::Binary => Opcode::Binary,
+        };
+        let (place, step) = match judged.0 {
+            Verdict::Pass if !in_parts => (0, Step::Pass(total)),
+            Verdict::Pass => {
+                frame::write(out, self.way, opcode, &self.parts);
+                (0, Step::Instead(total))
+            }
+            Verdict::Changed => {
+                frame::write(out, self.way, opcode, &changed);
+                (1, Step::Instead(total))
+            }
+            Verdict::Drop => (2, Step::Instead(total)),
+        };
+        if let Some(count) = run.counts.get_mut(place) {
+            *count += 1;
+        }
+        self.parts.clear();
+        Ok(step)
+    }
+
+    /// Frees what an idle socket need not hold.
+    pub fn rest_easy(&mut self) {
+        if self.parts.is_empty() {
+            self.parts = Vec::new();
+        }
+    }
+}
+
+enum Step {
+    /// A whole frame, as it came.
+    Pass(usize),
+    /// The beginning of a frame, as it came.
+    Part(usize),
+    /// So many bytes are done with; what goes on in their place was written.
+    Instead(usize),
+    /// More is needed.
+    Need,
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::socket::conversation::tests::terms_of;
+    use proptest::prelude::*;
+    use std::sync::Arc;
+
+    fn plain() -> Mode {
+        Mode::Plain {
+            max_frame: 16 << 20,
+        }
+    }
+
+    pub(crate) fn engine() -> Mode {
+        Mode::EngineIo(Box::new(Guard::open(Arc::new(terms_of("alice", 1)))))
+    }
+
+    pub(crate) fn frame(way: Way, fin: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        frame::write(&mut out, way, opcode, payload);
+        if !fin {
+            out[0] &= 0x7f;
+        }
+        out
+    }
+
+    fn text(way: Way, text: &str) -> Vec<u8> {
+        frame(way, true, Opcode::Text, text.as_bytes())
+    }
+
+    /// Feeds `input` in pieces that end at `cuts`, and gives all that goes on.
+    fn feed(
+        lane: &mut Lane,
+        mode: &mut Mode,
+        input: &[u8],
+        cuts: &[usize],
+    ) -> Result<Vec<u8>, (Vec<u8>, Refused)> {
+        let (mut sent, mut inbox, mut from) = (Vec::new(), Vec::new(), 0);
+        let mut ends: Vec<usize> = cuts.iter().map(|it| it % (input.len() + 1)).collect();
+        ends.sort_unstable();
+        ends.push(input.len());
+        for end in ends {
+            inbox.extend_from_slice(&input[from..end]);
+            from = end;
+            loop {
+                let mut out = Vec::new();
+                let run = match lane.run(&inbox, mode, &mut out) {
+                    Ok(run) => run,
+                    Err(refused) => return Err((sent, refused)),
+                };
+                sent.extend_from_slice(&inbox[..run.verbatim]);
+                sent.extend_from_slice(&out);
+                inbox.drain(..run.consumed);
+                if run.consumed == 0 || inbox.is_empty() {
+                    break;
+                }
+            }
+        }
+        Ok(sent)
+    }
+
+    fn opened() -> (Lane, Mode) {
+        let mut mode = engine();
+        let mut down = Lane::new(Way::Down, &mode);
+        feed(
+            &mut down,
+            &mut mode,
+            &text(Way::Down, r#"0{"sid":"abc"}"#),
+            &[],
+        )
+        .unwrap();
+        (Lane::new(Way::Up, &mode), mode)
+    }
+
+    #[test]
+    fn w17_a_plain_websocket_passes_untouched() {
+        let mut input = text(Way::Up, "hello");
+        input.extend(frame(Way::Up, false, Opcode::Binary, &[1, 2]));
+        input.extend(frame(Way::Up, true, Opcode::Ping, b"?"));
+        input.extend(frame(
+            Way::Up,
+            true,
+            Opcode::Continuation,
+            &vec![7; 100_000],
+        ));
+        input.extend(frame(Way::Up, true, Opcode::Close, &1000u16.to_be_bytes()));
+        let mut mode = plain();
+        let mut lane = Lane::new(Way::Up, &mode);
+        let mut after = input.clone();
+        after.extend_from_slice(b"garbage");
+        assert_eq!(feed(&mut lane, &mut mode, &after, &[]).unwrap(), input);
+        assert!(lane.is_closed());
+    }
+
+    #[test]
+    fn w10b_an_upstream_that_opens_engine_io_on_a_plain_websocket_is_refused() {
+        for parts in [
+            vec![r#"0{"sid":"x"}"#],
+            vec!["0", "{\"s", "", "id\":\"x\"}"],
+            vec!["0{\"sid\":"],
+        ] {
+            let mut input = Vec::new();
+            for (at, part) in parts.iter().enumerate() {
+                let opcode = if at == 0 {
+                    Opcode::Text
+                } else {
+                    Opcode::Continuation
+                };
+                input.extend(frame(
+                    Way::Down,
+                    at + 1 == parts.len(),
+                    opcode,
+                    part.as_bytes(),
+                ));
+            }
+            let mut mode = plain();
+            let mut lane = Lane::new(Way::Down, &mode);
+            let found = feed(&mut lane, &mut mode, &input, &[]);
+            assert!(
+                matches!(found, Err((sent, _)) if sent.is_empty()),
+                "{parts:?}"
+            );
+        }
+        for parts in [vec!["0{\"sib"], vec!["0", "{", "}"], vec!["", "x"]] {
+            let mut input = Vec::new();
+            for (at, part) in parts.iter().enumerate() {
+                let opcode = if at == 0 {
+                    Opcode::Text
+                } else {
+                    Opcode::Continuation
+                };
+                input.extend(frame(
+                    Way::Down,
+                    at + 1 == parts.len(),
+                    opcode,
+                    part.as_bytes(),
+                ));
+            }
+            input.extend(text(Way::Down, r#"0{"sid":"x"}"#)); // only the first message counts
+            let mut mode = plain();
+            let mut lane = Lane::new(Way::Down, &mode);
+            assert_eq!(feed(&mut lane, &mut mode, &input, &[]).unwrap(), input);
+        }
+    }
+
+    #[test]
+    fn w14_a_message_in_parts_is_judged_whole() {
+        let (mut lane, mut mode) = opened();
+        let mut input = Vec::new();
+        for (at, part) in ["4", "0{\"us", "er\":1", "}"].iter().enumerate() {
+            let opcode = if at == 0 {
+                Opcode::Text
+            } else {
+                Opcode::Continuation
+            };
+            input.extend(frame(Way::Up, at == 3, opcode, part.as_bytes()));
+            input.extend(frame(Way::Up, true, Opcode::Ping, b""));
+        }
+        let sent = feed(&mut lane, &mut mode, &input, &[]).unwrap();
+        let mut messages = Vec::new();
+        let mut at = 0;
+        while at < sent.len() {
+            let header = frame::parse(&sent[at..], Way::Up).unwrap().unwrap();
+            if header.opcode == Opcode::Text {
+                frame::unmask_into(&header, header.payload(&sent[at..]), &mut messages);
+            }
+            at += header.total();
+        }
+        assert_eq!(messages, b"40{}");
+    }
+
+    #[test]
+    fn w13_a_large_message_is_refused_before_it_has_come() {
+        let (mut lane, mut mode) = opened();
+        let head = &frame(Way::Up, true, Opcode::Text, &vec![b'4'; (1 << 20) + 1])[..14];
+        let found = feed(&mut lane, &mut mode, head, &[]);
+        assert_eq!(found, Err((Vec::new(), Refused::TooLarge)));
+        let (mut lane, mut mode) = opened();
+        let mut input = frame(Way::Up, false, Opcode::Text, &vec![b'4'; 1 << 20]);
+        input.extend(frame(Way::Up, true, Opcode::Continuation, b"4"));
+        assert!(feed(&mut lane, &mut mode, &input, &[]).is_err());
+    }
+
+    #[test]
+    fn w21_nothing_after_a_refused_message_passes_and_what_was_before_it_does() {
+        let (mut lane, mut mode) = opened();
+        let good = text(Way::Up, "40/app,");
+        let mut input = good.clone();
+        input.extend(text(Way::Up, "40//x/admin,"));
+        input.extend(text(Way::Up, "40/b,"));
+        let found = feed(&mut lane, &mut mode, &input, &[]);
+        assert!(matches!(found, Err((sent, Refused::Grammar(_))) if sent == good));
+    }
+
+    proptest! {
+        #[test]
+        fn however_it_is_cut_the_same_goes_on(
+            cuts in proptest::collection::vec(any::<usize>(), 0..12),
+            messages in proptest::collection::vec(
+                prop::sample::select(vec!["3", "40/app,", "40/b,{\"clientId\":\"c\"}", "41/app,", "1", "40//", "9"]),
+                0..8,
+            ),
+        ) {
+            let input: Vec<u8> = messages.iter().flat_map(|it| text(Way::Up, it)).collect();
+            let (mut lane, mut mode) = opened();
+            let whole = feed(&mut lane, &mut mode, &input, &[]);
+            let (mut lane, mut mode) = opened();
+            let cut = feed(&mut lane, &mut mode, &input, &cuts);
+            prop_assert_eq!(&whole, &cut);
+            // None of these is changed, so what goes on is the front of what came.
+            let (Ok(sent) | Err((sent, _))) = whole;
+            prop_assert!(input.starts_with(&sent));
+        }
+
+        #[test]
+        fn a_plain_socket_is_cut_alike(
+            cuts in proptest::collection::vec(any::<usize>(), 0..12),
+            sizes in proptest::collection::vec(prop::sample::select(vec![0usize, 1, 125, 126, 70_000, 65_536, 65_537]), 0..5),
+            way in prop::sample::select(vec![Way::Up, Way::Down]),
+        ) {
+            let input: Vec<u8> = sizes.iter().flat_map(|it| frame(way, true, Opcode::Text, &vec![b'x'; *it])).collect();
+            let mut mode = plain();
+            let mut lane = Lane::new(way, &mode);
+            prop_assert_eq!(feed(&mut lane, &mut mode, &input, &cuts).unwrap(), input);
+        }
+
+        #[test]
+        fn no_bytes_make_it_fall_over(bytes in proptest::collection::vec(any::<u8>(), 0..200), cuts in proptest::collection::vec(any::<usize>(), 0..4)) {
+            for way in [Way::Up, Way::Down] {
+                for mut mode in [plain(), engine()] {
+                    let mut lane = Lane::new(way, &mode);
+                    let _ = feed(&mut lane, &mut mode, &bytes, &cuts);
+                }
+            }
+        }
+    }
+}

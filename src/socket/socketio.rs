@@ -1,0 +1,232 @@
+//! The head of a Socket.IO packet (protocol 5), in the one form that the official encoder
+//! writes: `<type>[<attachments>-][<namespace>,][<ack id>][<JSON>]`.
+
+use crate::socket::Refused;
+
+/// Most attachments of one packet.
+const MOST_ATTACHMENTS: u32 = 256;
+/// Longest namespace, in bytes.
+const LONGEST_NAMESPACE: usize = 256;
+
+/// What a packet is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Opens a namespace, or says that it is open.
+    Connect,
+    /// Leaves a namespace.
+    Disconnect,
+    /// An event.
+    Event,
+    /// An acknowledgement.
+    Ack,
+    /// A namespace refused.
+    ConnectError,
+}
+
+/// A packet's head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Packet<'a> {
+    /// What it is for; binary events and acks are events and acks with attachments.
+    pub kind: Kind,
+    /// How many binary messages follow.
+    pub attachments: u32,
+    /// The namespace, `/` when none is written.
+    pub namespace: &'a str,
+    /// Whether it has an ack id.
+    pub has_ack: bool,
+    /// Where the JSON begins, if there is any.
+    pub payload: Option<usize>,
+}
+
+/// Reads the head of the packet that begins at byte `at` of `text`.
+pub fn read(text: &str, at: usize) -> Result<Packet<'_>, Refused> {
+    let bad = Refused::Grammar("a packet's head");
+    let bytes = text.as_bytes();
+    let byte = |at: usize| bytes.get(at).copied();
+    let (kind, binary) = match byte(at).ok_or(bad)? {
+        b'0' => (Kind::Connect, false),
+        b'1' => (Kind::Disconnect, false),
+        b'2' => (Kind::Event, false),
+        b'3' => (Kind::Ack, false),
+        b'4' => (Kind::ConnectError, false),
+        b'5' => (Kind::Event, true),
+        b'6' => (Kind::Ack, true),
+        _ => return Err(bad),
+    };
+    let mut at = at + 1;
+    let mut attachments = 0;
+    if binary {
+        let end = digits(bytes, at);
+        attachments = number(text, at..end)
+            .filter(|it| (1..=MOST_ATTACHMENTS).contains(it))
+            .ok_or(Refused::Grammar("a number of attachments"))?;
+        if byte(end) != Some(b'-') {
+            return Err(bad);
+        }
+        at = end + 1;
+    }
+    let mut namespace = "/";
+    if byte(at) == Some(b'/') {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let end = at
+            + memchr::memchr(
+                b',',
+                rest.get(..rest.len().min(LONGEST_NAMESPACE + 1))
+                    .unwrap_or(rest),
+            )
+            .ok_or(Refused::Grammar("a namespace without its comma"))?;
+        namespace = text.get(at..end).ok_or(bad)?;
+        if !is_namespace(namespace) {
+            return Err(Refused::Grammar("a namespace"));
+        }
+        at = end + 1;
+    }
+    let end = digits(bytes, at);
+    let has_ack = end > at;
+    if has_ack && (end - at > 15 || (byte(at) == Some(b'0') && end - at > 1)) {
+        return Err(Refused::Grammar("an ack id"));
+    }
+    let payload = (end < bytes.len()).then_some(end);
+    let first = byte(end);
+    let fits = match kind {
+        Kind::Connect => !has_ack && matches!(first, None | Some(b'{')),
+        Kind::Disconnect => !has_ack && first.is_none(),
+        Kind::Event => first == Some(b'['),
+        Kind::Ack => has_ack && first == Some(b'['),
+        Kind::ConnectError => !has_ack && matches!(first, Some(b'{' | b'"')),
+    };
+    if !fits {
+        return Err(bad);
+    }
+    Ok(Packet {
+        kind,
+        attachments,
+        namespace,
+        has_ack,
+        payload,
+    })
+}
+
+/// `/[A-Za-z0-9_~.-]+(/...)*`, no segment of which is `.` or `..`.
+fn is_namespace(text: &str) -> bool {
+    text.strip_prefix('/').is_some_and(|rest| {
+        rest.split('/').all(|it| {
+            !matches!(it, "" | "." | "..")
+                && it
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"_~.-".contains(&b))
+        })
+    })
+}
+
+fn digits(bytes: &[u8], from: usize) -> usize {
+    let rest = bytes.get(from..).unwrap_or_default();
+    from + rest.iter().take_while(|it| it.is_ascii_digit()).count()
+}
+
+fn number(text: &str, at: std::ops::Range<usize>) -> Option<u32> {
+    let digits = text.get(at)?;
+    if digits.len() > 4 || digits.starts_with('0') {
+        return None;
+    }
+    digits.parse().ok()
+}
+
+/// Event names that Socket.IO keeps for itself; its decoder refuses them.
+pub const RESERVED_EVENTS: [&str; 6] = [
+    "connect",
+    "connect_error",
+    "disconnect",
+    "disconnecting",
+    "newListener",
+    "removeListener",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn it_reads_what_encoders_write() {
+        let packet = read(r#"0/app,{"clientId":"c1"}"#, 0).unwrap();
+        assert_eq!((packet.kind, packet.namespace), (Kind::Connect, "/app"));
+        assert_eq!(packet.payload, Some(6));
+        let packet = read(
+            r#"51-/app,12["uiBuilderClient",{"_placeholder":true,"num":0}]"#,
+            0,
+        )
+        .unwrap();
+        assert_eq!((packet.kind, packet.attachments), (Kind::Event, 1));
+        assert!(packet.has_ack);
+        for good in [
+            "0",
+            "1",
+            "1/app,",
+            r#"2["a"]"#,
+            r#"20["a"]"#,
+            "30[]",
+            r#"4{"message":"x"}"#,
+            "0/a/b.c~d-e_f,",
+        ] {
+            assert!(read(good, 0).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn w21_what_no_encoder_writes_is_refused() {
+        for bad in [
+            "",
+            "7",
+            "2",
+            "2/app, 1[",
+            "50x1-[]",
+            "50-[\"a\"]",
+            "501-[\"a\"]",
+            "5-[\"a\"]",
+            "51[\"a\"]",
+            "51-",
+            "0/app,7{",
+            "07{}",
+            "0[]",
+            "0\"x\"",
+            "1{}",
+            "11",
+            "3[]",
+            "2{}",
+            "2 [\"a\"]",
+            "2[",
+            "0/app",
+            "0/,{}",
+            "0//x/admin,",
+            "0/a/../admin,",
+            "0/a/./b,",
+            "0/admin?x,",
+            "0/a/,",
+            "0/a b,",
+            "0/é,",
+            "200[\"a\"]",
+            "21e308[\"a\"]",
+            "2-1[\"a\"]",
+            "21234567890123456[\"a\"]",
+            "4",
+            "4[]",
+            "51000000000-[\"a\"]",
+            "5257-[\"a\"]",
+        ] {
+            // (`2[` has a good head; its JSON is refused later.)
+            assert!(read(bad, 0).is_err() || bad == "2[", "{bad}");
+        }
+        let long = format!("0/{},", "a".repeat(300));
+        assert!(read(&long, 0).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_fall_over(text in r#"[0-7/,.\-\[{"a-cé ?]{0,24}"#) {
+            if let Ok(packet) = read(&text, 0) {
+                prop_assert!(packet.payload.is_none_or(|it| text.is_char_boundary(it)));
+            }
+        }
+    }
+}
