@@ -44,7 +44,8 @@ soak: ## what takes hours: mutants of the pure rooms, long fuzzing, many more ki
 	@tests/soak.sh
 
 image: ## the gateway's container image
-	@docker build -t portcullis .
+	@$(SETUP)
+	@tests/live/engine.sh gateway
 
 clean: ## our own engine stopped; its images, tools and test output removed
 	@tests/live/engine.sh stop

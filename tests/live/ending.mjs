@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Crowd } from './lib/crowd.mjs';
 import { Gateway, until } from './lib/gateway.mjs';
 import { signIn } from './lib/http.mjs';
-import { Polling, handshake } from './lib/sio.mjs';
+import { Polling, Raw, handshake } from './lib/sio.mjs';
 import { countingTenant } from './lib/tenants.mjs';
 
 /** Ends `crowd` by `end` (resolves with the moment after which nothing may pass), and holds everything to it. */
@@ -175,5 +175,56 @@ describe('nothing passes after the hard limit of a login', { concurrency: 1 }, (
     });
     await isOut(gate, client);
     await bystanders.disperse();
+  });
+});
+
+describe('a session that nobody uses', { concurrency: 1 }, () => {
+  let tenant;
+  before(async () => {
+    // Pings often: they must count for nothing.
+    tenant = await countingTenant({ pingInterval: 500, pingTimeout: 2000 });
+  });
+  after(async () => {
+    await tenant?.close();
+  });
+
+  /** A person with one socket that only listens, to numbers every 50 ms. */
+  async function listener(gate) {
+    const client = await gate.signedIn(await gate.person('ida'));
+    await client.visit(gate.url('count'));
+    const heard = [];
+    const raw = await Raw.open(gate, client, 'count', { auth: { stream: `ida-${gate.port}`, every: 50 } });
+    raw.events = (name, message) => name === 'down' && heard.push(message);
+    return { client, raw, heard, since: Date.now() };
+  }
+
+  test('idle ends it although its socket is open, where only sending counts', { timeout: 60_000 }, async () => {
+    const gate = await Gateway.open({ tenants: { count: tenant.url }, session: { idle: '4s' }, extra: '[sockets]\nidle = "session"\ngrace = "1s"\n' });
+    try {
+      const { client, raw, heard, since } = await listener(gate);
+      const over = await Promise.race([raw.closed, sleep(15_000, undefined, { ref: false })]);
+      assert(over, 'it was never closed');
+      assert.equal(over.code, 1008);
+      const last = heard.at(-1).at;
+      assert(last - since > 2500 && last - since < 5500, `the last number came ${last - since} ms after the last use`);
+      assert(over.at - last > 500 && over.at - last < 2500, `closed ${over.at - last} ms after the last number`);
+      assert.equal((await client.api(gate.url('count', '/x'))).status, 401);
+    } finally {
+      await gate.close();
+    }
+  });
+
+  test('an open page counts as use by default', { timeout: 60_000 }, async () => {
+    const gate = await Gateway.open({ tenants: { count: tenant.url }, session: { idle: '3s' } });
+    try {
+      const { client, raw, heard } = await listener(gate);
+      await sleep(8000);
+      assert.equal(raw.socket.readyState, 1);
+      assert(heard.at(-1).at > Date.now() - 500);
+      assert.equal((await client.api(gate.url('count', '/x'))).status, 200);
+      raw.close();
+    } finally {
+      await gate.close();
+    }
   });
 });

@@ -3,6 +3,7 @@
 #
 #   engine.sh start    prints the engine's address: the one that runs already, or one of our own, started here
 #   engine.sh images   builds the tenant image (and, where no registry is in reach, its base) unless it is there
+#   engine.sh gateway  builds the gateway's own image, `portcullis`, from the Dockerfile at the top
 #   engine.sh stop     stops the engine if it is our own
 #   engine.sh sweep N  removes what containers the test process N left behind
 #   engine.sh status   prints the address of the engine that is in use, or fails
@@ -130,6 +131,37 @@ images() {
     say "built $tag in $((SECONDS - from)) s"
 }
 
+# The builder's base: pulled where a registry is in reach; else the plain base with the toolchain of this machine.
+make_rust() {
+    local wanted
+    wanted="$(sed -n 's/^ARG RUST=//p' "$root/Dockerfile")"
+    if docker image inspect "$wanted" >/dev/null 2>&1 || timeout 30 docker pull -q "$wanted" >/dev/null 2>&1; then
+        echo "$wanted"
+        return
+    fi
+    if ! docker image inspect portcullis-rust >/dev/null 2>&1; then
+        local context
+        context="$(mktemp -d)"
+        printf 'FROM %s\nRUN apt-get update && apt-get install -y --no-install-recommends ca-certificates gcc libc6-dev && rm -rf /var/lib/apt/lists/*\nADD toolchain.tar /usr/local\n' \
+            "$base" >"$context/Dockerfile"
+        tar -C "$(cd "$root" && rustc --print sysroot)" --exclude=./share --exclude='*/src' -cf "$context/toolchain.tar" .
+        docker build -q -t portcullis-rust "$context" >/dev/null
+        rm -rf "$context"
+        say "made a builder with this machine's toolchain"
+    fi
+    echo portcullis-rust
+}
+
+gateway() {
+    DOCKER_HOST="$(start)"
+    export DOCKER_HOST DOCKER_BUILDKIT=0
+    make_base
+    local rust
+    rust="$(make_rust)"
+    docker build -t portcullis --build-arg "RUST=$rust" "$root"
+    say "built portcullis, on $DOCKER_HOST"
+}
+
 sweep() {
     local left
     DOCKER_HOST="$(address)"
@@ -142,8 +174,9 @@ sweep() {
 case "${1:-}" in
     start) start ;;
     images) images ;;
+    gateway) gateway ;;
     stop) stop ;;
     status) address ;;
     sweep) sweep "$2" ;;
-    *) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 2 ;;
+    *) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac

@@ -40,8 +40,7 @@ if [ "${1:-all}" = all ]; then
     want ip iproute2
     # A docker that works brings what it needs with it.
     if ! docker info >/dev/null 2>&1; then
-        want dockerd docker.io
-        want docker docker.io
+        if ! has dockerd || ! has docker; then wanted+=(docker.io); fi
         want iptables iptables
     fi
 fi

@@ -36,7 +36,7 @@ export class Client {
     return this.jar.get(host)?.get(name);
   }
 
-  #keep(host, lines) {
+  keep(host, lines) {
     for (const line of lines ?? []) {
       const [pair, ...rest] = line.split(';').map((part) => part.trim());
       const at = pair.indexOf('=');
@@ -68,7 +68,7 @@ export class Client {
           answer.on('data', (part) => parts.push(part));
           answer.on('error', reject);
           answer.on('end', () => {
-            if (jar) this.#keep(url.hostname, answer.headers['set-cookie']);
+            if (jar) this.keep(url.hostname, answer.headers['set-cookie']);
             const text = Buffer.concat(parts).toString();
             resolve({ status: answer.statusCode, headers: answer.headers, raw: answer.rawHeaders, text, url: url.href, json: () => JSON.parse(text) });
           });

@@ -56,7 +56,7 @@ export async function echoTenant() {
  * A tenant of numbered streams. Socket.IO clients and plain WebSockets (at `/ws`) send `{stream, n}`, which is recorded as
  * it arrives; with `?every=MS` in the query the tenant itself sends numbers to the client. Nothing is ever forgotten.
  */
-export async function countingTenant({ recovery = false } = {}) {
+export async function countingTenant({ recovery = false, ...options } = {}) {
   /** stream -> [{ n, at }] as they arrived here */
   const arrived = new Map();
   /** stream -> the last number sent from here */
@@ -87,7 +87,7 @@ export async function countingTenant({ recovery = false } = {}) {
     }
     answer.end('counting');
   });
-  const io = new Server(server, recovery ? { connectionStateRecovery: { maxDisconnectionDuration: 120_000 } } : {});
+  const io = new Server(server, { ...options, ...(recovery ? { connectionStateRecovery: { maxDisconnectionDuration: 120_000 } } : {}) });
   const count = (stream, every, send) => {
     if (!every) return undefined;
     let n = 0;
