@@ -232,7 +232,6 @@ pub fn identify(
 
 /// As [`identify`], but a login that is not known here is looked for in the store, once:
 /// another process may have begun or raised it.
-#[expect(clippy::too_many_arguments, reason = "identify's own, no more")]
 pub async fn identify_or_read(
     inbound: &Inbound,
     audience: Audience<'_>,
@@ -261,11 +260,10 @@ fn unknown(remembered: &Remembered) -> Option<Digest> {
 fn credential(credentials: &Credentials, websocket: bool) -> Result<(Shown, &str), NotSignedIn> {
     let subprotocol = credentials.subprotocol.as_deref().filter(|_| websocket);
     match (&credentials.bearer, subprotocol, &credentials.cookie) {
-        (Some(_), Some(_), _) => Err(NotSignedIn::Repeated),
+        (Some(_), Some(_), _) | (None, None, Some(Err(_))) => Err(NotSignedIn::Repeated),
         (Some(token), None, _) => Ok((Shown::Bearer, token)),
         (None, Some(token), _) => Ok((Shown::Subprotocol, token)),
         (None, None, Some(Ok(token))) => Ok((Shown::Cookie, token)),
-        (None, None, Some(Err(_))) => Err(NotSignedIn::Repeated),
         (None, None, None) => Err(NotSignedIn::Missing),
     }
 }

@@ -122,6 +122,60 @@ impl Permit {
     }
 }
 
+/// Somebody who asks, as far as the policy looks at them.
+#[derive(Debug, Clone, Copy)]
+pub struct Who<'a> {
+    /// Who.
+    pub profile: &'a Profile,
+    /// The level of what they showed.
+    pub level: u8,
+    /// When its last factor was given.
+    pub auth_time: Timestamp,
+}
+
+/// What the policy says, and which part of it: also what `portcullis explain` shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Anybody may, and goes through as nobody.
+    Open(Required),
+    /// Nobody is known: sign in.
+    SignIn(Required),
+    /// Known, but not so strongly or so recently.
+    StepUp(Required),
+    /// Known well enough.
+    Enough(Required),
+    /// Known, and may not.
+    Forbidden(Forbidden),
+    /// The path could be read in two ways, and it matters here.
+    Ambiguous,
+}
+
+/// Asks the policy alone. `path` is where the path leads on that host, if anywhere.
+pub fn judge(
+    route: &HostRoute,
+    path: Option<&PathRoute>,
+    ask: &Ask,
+    who: Option<Who<'_>>,
+    now: Timestamp,
+) -> Verdict {
+    if route.path_matters && ask.path == Decided::Ambiguous {
+        return Verdict::Ambiguous;
+    }
+    if path.is_some_and(|it| it.internal) && !is_private(ask.client.to_canonical()) {
+        return Verdict::Forbidden(Forbidden::NotInternal);
+    }
+    let needs = match required(route, path, ask, who.map(|it| it.profile)) {
+        Ok(needs) => needs,
+        Err(forbidden) => return Verdict::Forbidden(forbidden),
+    };
+    match who {
+        _ if needs.policy == Policy::Open => Verdict::Open(needs),
+        None => Verdict::SignIn(needs),
+        Some(who) if falls_short(&needs, who.level, who.auth_time, now) => Verdict::StepUp(needs),
+        Some(_) => Verdict::Enough(needs),
+    }
+}
+
 /// Judges one request. `path` is where its path leads on that host, if anywhere.
 pub fn decide(
     route: &Arc<HostRoute>,
@@ -130,21 +184,20 @@ pub fn decide(
     identity: Result<Identity, NotSignedIn>,
     now: Timestamp,
 ) -> Decision {
-    if route.path_matters && ask.path == Decided::Ambiguous {
-        return Decision::Ambiguous;
-    }
-    if path.is_some_and(|it| it.internal) && !is_private(ask.client) {
-        return Decision::Forbidden(Forbidden::NotInternal);
-    }
-    let who = identity.as_ref().ok().map(|it| &*it.profile);
-    let needs = match required(route, path, &ask, who) {
-        Ok(needs) => needs,
-        Err(forbidden) => return Decision::Forbidden(forbidden),
-    };
-    if needs.policy == Policy::Open {
+    let who = identity.as_ref().ok().map(|it| Who {
+        profile: &it.profile,
+        level: it.level,
+        auth_time: it.auth_time,
+    });
+    let verdict = judge(route, path, &ask, who, now);
+    let (needs, is_enough) = match verdict {
+        Verdict::Ambiguous => return Decision::Ambiguous,
+        Verdict::Forbidden(forbidden) => return Decision::Forbidden(forbidden),
         // As nobody's, even where somebody is signed in.
-        return Decision::Admit(permit(route, ask, None));
-    }
+        Verdict::Open(_) => return Decision::Admit(permit(route, ask, None)),
+        Verdict::SignIn(needs) | Verdict::StepUp(needs) => (needs, false),
+        Verdict::Enough(needs) => (needs, true),
+    };
     let identity = match identity {
         Ok(identity) => identity,
         Err(why) => return Decision::SignIn(why, needs.policy),
@@ -152,10 +205,11 @@ pub fn decide(
     if !sibling::is_own(&ask, identity.shown, &route.settings.allow_origins) {
         return Decision::CrossSite;
     }
-    if falls_short(&needs, identity.level, identity.auth_time, now) {
-        return Decision::StepUp(needs.policy);
+    if is_enough {
+        Decision::Admit(permit(route, ask, Some(identity)))
+    } else {
+        Decision::StepUp(needs.policy)
     }
-    Decision::Admit(permit(route, ask, Some(identity)))
 }
 
 fn permit(route: &Arc<HostRoute>, ask: Ask, identity: Option<Identity>) -> Permit {

@@ -13,6 +13,8 @@ mod owner;
 mod read;
 mod rules;
 #[cfg(test)]
+mod run_tests;
+#[cfg(test)]
 mod samples;
 
 pub mod claims;
@@ -80,7 +82,7 @@ pub struct Discovery {
 /// How soon the store is asked again when it did not answer.
 const RETRY: Duration = Duration::from_secs(1);
 /// How often it is asked again when it did: names that rest become free.
-const ASK_AGAIN: Duration = Duration::from_secs(600);
+const ASK_AGAIN: Duration = Duration::from_mins(10);
 
 /// Whether claims may have changed since they were last read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

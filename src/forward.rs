@@ -98,7 +98,6 @@ pub async fn send(
         clean: clean::Rules::of(errand.route, &errand.stamp, &inbound),
         patience: pool.patience(),
         vigil: vigil.clone(),
-        idempotent_head: inbound.method == Method::HEAD,
     };
     let (request, broke) = request(&trip, errand.path, errand.stamp, inbound)?;
     let (response, mut conn) = {
@@ -120,7 +119,6 @@ struct Trip {
     clean: clean::Rules,
     patience: Patience,
     vigil: Option<Shared>,
-    idempotent_head: bool,
 }
 
 impl Trip {
@@ -139,12 +137,7 @@ impl Trip {
         let download = Download::new(body, self.vigil.clone(), conn);
         let body = if download.is_end_stream() {
             download.finish();
-            // Not `Empty`: an answer to HEAD keeps the length that it tells.
-            if self.idempotent_head {
-                Body::Full(None)
-            } else {
-                Body::Empty
-            }
+            Body::Empty
         } else {
             let patience = (!endless).then_some(self.patience.stream);
             Body::stream(download.patient(patience))
@@ -192,7 +185,7 @@ async fn await_answer(
     let first = tokio::time::timeout(UNHURRIED.min(trip.patience.response), &mut exchange);
     let outcome = match first.await {
         Ok(outcome) => outcome,
-        Err(_) => await_longer(exchange, trip, broke).await?,
+        Err(_) => Box::pin(await_longer(exchange, trip, broke)).await?,
     };
     // The visitor's own fault, if it was, tells more than the upstream's.
     outcome.map_err(|error| broke.why().unwrap_or(error))
@@ -298,3 +291,6 @@ pub async fn post(
     drop(conn);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::{
     account::Accounts,
-    authn::{Identity, NotSignedIn},
+    authn::{Identity, NotSignedIn, Shown},
     body::Body,
     clock::{Clock, Timestamp},
     config::Config,
@@ -117,7 +117,7 @@ impl<'a> Visit<'a> {
     }
 
     /// Whether somebody else's portal cookie was planted here: the login belongs to another
-    /// device than this browser.
+    /// device than this browser. (Nobody plants a token in a header.)
     fn is_planted(&self) -> bool {
         let carried = self
             .desk
@@ -125,7 +125,7 @@ impl<'a> Visit<'a> {
             .known_device(&self.inbound.credentials.others)
             .map(|it| it.digest());
         self.identity
-            .is_ok_and(|it| carried != Some(it.lease().cell.device))
+            .is_ok_and(|it| it.shown() == Shown::Cookie && carried != Some(it.lease().cell.device))
     }
 
     fn others(&self) -> &[(String, String)] {

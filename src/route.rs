@@ -24,6 +24,7 @@ mod ownership;
 pub mod pattern;
 
 pub use build::{Claimed, FILE, Plan};
+pub use ownership::may_claim;
 pub use pattern::Asked;
 
 /// How a path is matched, as nginx does it (`=`, prefix, `^~`, `~`, `~*`).
@@ -128,6 +129,10 @@ pub struct Discovered {
 }
 
 /// One host of one tenant.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "four facts that have nothing to do with each other"
+)]
 #[derive(Debug, Clone)]
 pub struct HostRoute {
     /// As it was asked for (`a.example.com`, `*.example.com`, `~regex`): for people.

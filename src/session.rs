@@ -15,7 +15,9 @@ use crate::{
 };
 
 mod cell;
+mod ending;
 mod live;
+mod upkeep;
 
 pub use cell::{Cell, Grant, LeaseRefused, Standing};
 pub use live::{NewLogin, Sessions};

@@ -32,7 +32,7 @@ pub use notes::{Device, HalfLogin, Met};
 pub use query::{CallbackQuery, Unclear, callback_query, login_query};
 
 /// How long an attempt, and a half-done login, may take.
-pub const ATTEMPT_LIFE: Duration = Duration::from_secs(600);
+pub const ATTEMPT_LIFE: Duration = Duration::from_mins(10);
 
 /// How long a ticket may take from the portal to the tenant's host.
 pub const TICKET_LIFE: Duration = Duration::from_secs(30);
@@ -164,10 +164,7 @@ impl Signin {
         now: Timestamp,
         others: &[(String, String)],
     ) -> Start {
-        let attempt: String = random::bytes::<4>()
-            .iter()
-            .map(|it| format!("{it:02x}"))
-            .collect();
+        let attempt = format!("{:08x}", u32::from_be_bytes(random::bytes()));
         let verifier = random::ticket();
         let challenge = URL_SAFE_NO_PAD.encode(secret::digest(&verifier));
         let path = if target.len() <= LONGEST_TARGET {

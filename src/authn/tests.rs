@@ -308,7 +308,7 @@ async fn k3_a_remembered_signature_is_all_that_is_remembered() {
 
     // A Bearer's `exp`, to the second.
     assert!(visit.ask(bearer(&by_hand), false).is_ok());
-    visit.house.clock.advance(Duration::from_secs(300));
+    visit.house.clock.advance(Duration::from_mins(5));
     let late = visit.ask(bearer(&by_hand), false);
     assert_eq!(late.unwrap_err(), NotSignedIn::Expired, "exp");
 
@@ -349,7 +349,7 @@ async fn k3_a_generation_that_the_session_never_had_is_refused() {
     let mut ahead = visit.cookie(&old).unwrap().claims().clone();
     ahead.generation += 1;
     let now = visit.house.now();
-    let life = Duration::from_secs(300);
+    let life = Duration::from_mins(5);
     let ahead = visit.house.tokens.renew_session(&ahead, life, now);
     assert_eq!(visit.cookie(&ahead).unwrap_err(), NotSignedIn::Unknown);
     assert!(visit.cookie(&old).is_ok());
@@ -362,10 +362,10 @@ async fn k3_a_session_of_somebody_else_is_not_taken_for_ones_own() {
     let mut bent = visit.cookie(&old).unwrap().claims().clone();
     bent.sub = "somebody-else".to_owned();
     let now = visit.house.now();
-    let life = Duration::from_secs(300);
+    let life = Duration::from_mins(5);
     let bent = visit.house.tokens.renew_session(&bent, life, now);
     assert_eq!(visit.cookie(&bent).unwrap_err(), NotSignedIn::Malformed);
-    visit.house.clock.advance(Duration::from_secs(3600));
+    visit.house.clock.advance(Duration::from_hours(1));
     let idle = NotSignedIn::Session(Ended::Idle);
     assert_eq!(visit.cookie(&old).unwrap_err(), idle);
 }
@@ -417,7 +417,7 @@ async fn a_token_of_a_generation_that_is_not_known_is_looked_for() {
 async fn k4_a_token_from_before_the_step_up_keeps_its_level_and_its_age() {
     let mut visit = Visit::begin().await;
     let old = visit.token(Use::Cookie);
-    visit.house.clock.advance(Duration::from_secs(60));
+    visit.house.clock.advance(Duration::from_mins(1));
     let sid = visit.cell.sid;
     visit
         .house
@@ -434,7 +434,7 @@ async fn k4_a_token_from_before_the_step_up_keeps_its_level_and_its_age() {
     // Nor does renewing it raise it.
     let now = visit.house.now();
     let tokens = &visit.house.tokens;
-    let renewed = tokens.renew_session(before.claims(), Duration::from_secs(300), now);
+    let renewed = tokens.renew_session(before.claims(), Duration::from_mins(5), now);
     assert_eq!(visit.cookie(&renewed).unwrap().level(), 2);
 }
 
@@ -459,7 +459,7 @@ async fn a_token_planted_from_another_device_is_refused() {
     let token = visit
         .house
         .tokens
-        .issue_session(&new, Duration::from_secs(300), now);
+        .issue_session(&new, Duration::from_mins(5), now);
     assert_eq!(visit.cookie(&token).unwrap_err(), NotSignedIn::Malformed);
 }
 

@@ -64,9 +64,9 @@ pub fn required(
             max_age: rule.max_age,
             source: Source::Rule(rule.line),
         },
-        None if passed_over => return Err(Forbidden::NotAdmitted),
+        None if passed_over && who.is_some() => return Err(Forbidden::NotAdmitted),
         // A tenant of open mode has no rule that guards it.
-        None if !route.guarded => Required {
+        None if !route.guarded && !passed_over => Required {
             policy: Policy::Open,
             max_age: None,
             source: Source::Default,
@@ -90,8 +90,8 @@ fn covers(rule: &Rule, ask: &Ask) -> bool {
             Decided::Ambiguous => false,
         };
     let method = rule.methods.is_empty() || rule.methods.iter().any(|it| it == ask.method.as_str());
-    let network =
-        rule.networks.is_empty() || rule.networks.iter().any(|it| it.contains(&ask.client));
+    let client = ask.client.to_canonical();
+    let network = rule.networks.is_empty() || rule.networks.iter().any(|it| it.contains(&client));
     host && path && method && network
 }
 

@@ -40,6 +40,7 @@ pub struct Vigil {
     upstream: SocketAddr,
     routes: Arc<Routes>,
     epoch: u64,
+    revision: u32,
     clock: Clock,
     draining: CancellationToken,
 }
@@ -56,6 +57,8 @@ impl Vigil {
         draining: CancellationToken,
     ) -> Self {
         Self {
+            // The revision at the lease: what changed since is looked at by the first check.
+            revision: permit.identity().map_or(0, |it| it.lease.revision),
             permit,
             upstream,
             routes,
@@ -81,9 +84,10 @@ impl Vigil {
             identity.lease.check(now).map_err(Over::Session)?;
         }
         let epoch = self.routes.epoch();
-        if epoch != self.epoch {
+        let revision = self.revision_now();
+        if epoch != self.epoch || revision != self.revision {
             self.look_again()?;
-            self.epoch = epoch;
+            (self.epoch, self.revision) = (epoch, revision);
         }
         Ok(())
     }
@@ -132,7 +136,13 @@ impl Vigil {
         self.draining.is_cancelled()
     }
 
-    /// The routes changed: is it still the same tenant at the same place, and still admitted?
+    /// Grows when the login's level, factors or profile change.
+    fn revision_now(&self) -> u32 {
+        let identity = self.permit.identity();
+        identity.map_or(self.revision, |it| it.lease.cell.revision())
+    }
+
+    /// The routes or the login changed: is it still the same tenant at the same place, and still admitted?
     fn look_again(&self) -> Result<(), Over> {
         let table = self.routes.load();
         let ask = self.permit.ask();
@@ -154,7 +164,7 @@ impl Vigil {
         let who = self.permit.identity().map(|it| &*it.profile);
         let needs = required(&route, path, ask, who).map_err(|_| Over::Policy)?;
         let level = match self.permit.identity() {
-            Some(identity) => identity.level,
+            Some(identity) => identity.lease.level(),
             // Went through an open path as nobody's: only while it stays open.
             None if needs.policy == Policy::Open => return Ok(()),
             None => return Err(Over::Policy),

@@ -17,16 +17,16 @@ use crate::{
     },
 };
 
-/// How long running gateways may take to apply a change.
+/// A gateway that has not applied a change by then is stuck or overloaded.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Reads the configuration, or says all that is wrong with it. Warnings are `check`'s to tell.
+/// Reads the configuration, or says all that is wrong with it.
 pub(super) fn load(file: &Path) -> anyhow::Result<Config> {
     match config::load(file, &config::environment()) {
         Ok(loaded) => Ok(loaded.config),
         Err(faults) => {
-            let all: Vec<String> = faults.iter().map(ToString::to_string).collect();
-            Err(stop(Outcome::BadUsage, all.join("\n")))
+            let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            Err(stop(Outcome::BadUsage, faults.join("\n")))
         }
     }
 }
@@ -36,6 +36,8 @@ pub(super) struct Desk {
     pub(super) config: Config,
     pub(super) store: SqliteStore,
     clock: Clock,
+    /// How long running gateways may take to apply a change.
+    patience: Duration,
 }
 
 impl Desk {
@@ -47,6 +49,7 @@ impl Desk {
             config,
             store,
             clock,
+            patience: PATIENCE,
         })
     }
 
@@ -81,7 +84,7 @@ impl Desk {
     fn wait(&mut self, done: &str) -> anyhow::Result<Confirmed> {
         let seq = self.store.last_change()?;
         let confirmed =
-            poke::confirm(&self.config.store.path, seq, PATIENCE).with_context(|| {
+            poke::confirm(&self.config.store.path, seq, self.patience).with_context(|| {
                 format!("{done}: stored, but the running gateways could not be asked")
             })?;
         if let Confirmed::NotBy(pids) = &confirmed {
@@ -95,5 +98,54 @@ impl Desk {
             ));
         }
         Ok(confirmed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{cli::Stop, store::poke::Poke};
+
+    fn desk(folder: &Path) -> Desk {
+        let file = folder.join("portcullis.toml");
+        let database = folder.join("p.db");
+        let text = format!(
+            "root_domain = \"example.net\"\n[store]\nurl = \"sqlite:{}\"\n",
+            database.display()
+        );
+        std::fs::write(&file, text).unwrap();
+        let mut desk = Desk::open(&file).unwrap();
+        desk.patience = Duration::from_millis(50);
+        desk
+    }
+
+    #[test]
+    fn a_change_without_a_gateway_is_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let outcome = desk(folder.path()).confirm("changed").unwrap();
+        assert_eq!(outcome, Outcome::Done);
+    }
+
+    #[tokio::test]
+    async fn a_change_that_a_running_gateway_has_not_applied_is_a_failure_and_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut desk = desk(folder.path());
+        let _stuck = Poke::listen(&desk.config.store.path).unwrap();
+        let error = desk.confirm("changed").unwrap_err();
+        let stop = error.downcast_ref::<Stop>().unwrap();
+        assert_eq!(stop.outcome, Outcome::Failed);
+        let pid = std::process::id().to_string();
+        assert!(stop.message.contains("not confirmed") && stop.message.contains(&pid));
+    }
+
+    #[test]
+    fn a_bad_file_is_bad_usage() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("portcullis.toml");
+        std::fs::write(&file, "root_domian = \"example.net\"\n").unwrap();
+        let error = Desk::open(&file).err().unwrap();
+        let stop = error.downcast_ref::<Stop>().unwrap();
+        assert_eq!(stop.outcome, Outcome::BadUsage);
+        assert!(stop.message.contains("root_domain"), "{}", stop.message);
     }
 }

@@ -1,6 +1,6 @@
 //! `portcullis session`: who is signed in, and no longer.
 
-use std::{collections::HashMap, path::Path};
+use std::{collections::HashMap, fmt::Write as _, path::Path};
 
 use clap::Subcommand;
 
@@ -48,7 +48,11 @@ fn parse_id(text: &str) -> Result<String, String> {
 }
 
 fn hex(digest: &Digest) -> String {
-    digest.iter().map(|it| format!("{it:02x}")).collect()
+    digest.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn short(digest: &Digest) -> String {

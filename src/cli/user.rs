@@ -173,9 +173,12 @@ fn add(
     password_stdin: bool,
 ) -> anyhow::Result<Outcome> {
     let now = desk.now();
-    let taken = |error| match error {
-        StoreError::Conflict => stop(Outcome::Failed, format!("there is a user {name} already")),
-        other => other.into(),
+    let taken = |error| {
+        if matches!(error, StoreError::Conflict) {
+            stop(Outcome::Failed, format!("there is a user {name} already"))
+        } else {
+            error.into()
+        }
     };
     if !password_stdin {
         portal(desk)?;

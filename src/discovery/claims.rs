@@ -7,14 +7,11 @@ use crate::{
     clock::Timestamp,
     config::{Claims, Config, HostPattern},
     name::HostName,
-    route::{Asked, Claimed, Discovered, RefusedRoute},
+    route::{Asked, Claimed, Discovered, FILE, RefusedRoute},
     store::{CLAIM_REST, ClaimRecord, Store, StoreError},
 };
 
 use super::{read::printable, rules::DockerRules};
-
-/// The owner of what the file names.
-pub const FILE: &str = "file";
 
 /// What came of asking the store.
 #[derive(Debug, Default)]
@@ -220,9 +217,10 @@ impl Judge<'_> {
         let until = jiff::Timestamp::from_millisecond(free.0).unwrap_or_default();
         rests.then(|| {
             format!(
-                "it was {}'s and rests until {}; `portcullis claim release` it without rest to have it sooner",
+                "it was {}'s and rests until {}; `portcullis claim release {}` frees it at once",
                 held.owner,
-                until.strftime("%F")
+                until.strftime("%F"),
+                printable(&held.host)
             )
         })
     }

@@ -93,7 +93,7 @@ mod tests {
             assert_eq!(read_label(name, value, &mut asked), Label::Taken, "{name}");
         }
         assert_eq!(asked.policy, Some(Policy::HardwareKey));
-        assert_eq!(asked.max_age, Some(Duration::from_secs(900)));
+        assert_eq!(asked.max_age, Some(Duration::from_mins(15)));
         assert_eq!(asked.namespaces, ["/", "/app"]);
     }
 

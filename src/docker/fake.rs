@@ -134,6 +134,16 @@ impl Fake {
 
     /// Starts a container with these settings on `net-a`.
     pub(crate) fn run(&self, name: &str, address: &str, env: &[&str]) {
+        self.start_container(name, address, env, &json!({}));
+    }
+
+    /// The same, of a compose project.
+    pub(crate) fn run_of(&self, project: &str, name: &str, address: &str, env: &[&str]) {
+        let labels = json!({"com.docker.compose.project": project});
+        self.start_container(name, address, env, &labels);
+    }
+
+    fn start_container(&self, name: &str, address: &str, env: &[&str], labels: &Value) {
         let now = self.tick();
         let at = jiff::Timestamp::from_nanosecond(i128::from(now))
             .unwrap()
@@ -145,7 +155,7 @@ impl Fake {
             "Image": "sha256:1",
             "State": {"Status": "running", "Running": true, "Paused": false, "StartedAt": at},
             "HostConfig": {"NetworkMode": "net-a"},
-            "Config": {"Env": env, "Labels": {}, "ExposedPorts": {"1880/tcp": {}}},
+            "Config": {"Env": env, "Labels": labels, "ExposedPorts": {"1880/tcp": {}}},
             "NetworkSettings": {
                 "Ports": {"1880/tcp": null},
                 "Networks": {"net-a": {"NetworkID": "n1", "IPAddress": address}},
@@ -239,7 +249,11 @@ impl Fake {
 }
 
 pub(crate) fn id_of(name: &str) -> String {
-    name.bytes().map(|b| format!("{b:02x}")).collect()
+    const HEX: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
+    ];
+    let digits = name.bytes().flat_map(|b| [b / 16, b % 16]);
+    digits.map(|it| HEX[usize::from(it)]).collect()
 }
 
 fn full(body: &Value) -> Body {

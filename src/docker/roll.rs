@@ -57,8 +57,8 @@ enum Asked {
     #[default]
     Nothing,
     Waiting,
-    /// In this turn.
-    Asked(u64),
+    /// Since this turn.
+    InTurn(u64),
 }
 
 /// What a list tells of a container, apart from what changes by itself.
@@ -227,7 +227,7 @@ impl Roll {
     pub(super) fn next(&mut self) -> Option<(String, u64)> {
         while let Some(id) = self.waiting.pop_front() {
             if let Some(entry) = self.known.get_mut(&id) {
-                entry.asked = Asked::Asked(entry.turn);
+                entry.asked = Asked::InTurn(entry.turn);
                 return Some((id, entry.turn));
             }
         }
@@ -239,7 +239,7 @@ impl Roll {
         let Some(entry) = self.known.get_mut(id) else {
             return;
         };
-        if entry.asked != Asked::Asked(turn) {
+        if entry.asked != Asked::InTurn(turn) {
             return;
         }
         entry.asked = Asked::Nothing;

@@ -322,7 +322,7 @@ mod tests {
         *,
     };
 
-    const SELDOM: Duration = Duration::from_secs(3600);
+    const SELDOM: Duration = Duration::from_hours(1);
 
     async fn with_fake(test: impl AsyncFnOnce(Fake)) {
         tokio::task::LocalSet::new()

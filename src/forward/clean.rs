@@ -2,7 +2,7 @@
 //! its siblings or the gateway.
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue,
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{
         CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, SET_COOKIE, STRICT_TRANSPORT_SECURITY,
         TRANSFER_ENCODING, UPGRADE, X_FRAME_OPTIONS,
@@ -45,6 +45,12 @@ impl Rules {
 /// Cleans an answer's head.
 pub fn clean(head: &mut Parts, rules: &Rules) {
     let headers = &mut head.headers;
+    if matches!(
+        head.status,
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+    ) {
+        headers.remove(CONTENT_LENGTH);
+    }
     drop_hop_by_hop(headers);
     match rules.level {
         Level::Guarded => {

@@ -59,7 +59,6 @@ pub async fn handshake(
         clean: clean::Rules::of(errand.route, &errand.stamp, &inbound),
         patience: pool.patience(),
         vigil: errand.vigil.map(|it| Rc::new(RefCell::new(it))),
-        idempotent_head: false,
     };
     let by_token = inbound.credentials.subprotocol.is_some();
     let http2 = inbound.http2;
@@ -87,6 +86,9 @@ pub async fn handshake(
         ))
     };
     let (response, conn) = await_answer(exchange, &trip, &broke).await?;
+    if let Some(vigil) = &trip.vigil {
+        super::check(vigil)?;
+    }
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         // Not kept: who knows what an upstream that refused an upgrade makes of the next.
         return Ok(Shaken::Refused(

@@ -198,7 +198,7 @@ impl Pool {
         loop {
             let mut conn = match self.take(address) {
                 Some(conn) => conn,
-                None => self.connect(address).await?,
+                None => Box::pin(self.connect(address)).await?,
             };
             match conn.sender.try_send_request(request).await {
                 Ok(response) => return Ok((response, conn)),

@@ -1,7 +1,11 @@
 //! What the gateway says of a request to its upstream. `intake` took out what a visitor may not
 //! say; here it is said.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    fmt::{Display, Write as _},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use bytes::{BufMut, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -47,7 +51,7 @@ impl Stamp {
     pub(super) fn onto(self, inbound: Inbound) -> (HeaderMap, Body) {
         let Inbound { mut headers, .. } = inbound;
         headers.remove(header::EXPECT);
-        let mut text = Text::default();
+        let mut text = Text(BytesMut::with_capacity(ROOM));
         let peer = inbound.arrival.peer.ip().to_canonical();
         let port = inbound.arrival.local.port();
         let told = inbound.forwarded.unwrap_or_default();
@@ -55,14 +59,14 @@ impl Stamp {
 
         text.host(host);
         if !matches!(port, 80 | 443) {
-            text.put(":").number(port);
+            text.put(":").show(port);
         }
         text.set(&mut headers, header::HOST);
 
         if let Some(chain) = &told.chain {
             text.put(chain).put(", ");
         }
-        text.address(peer).set(&mut headers, X_FORWARDED_FOR);
+        text.show(peer).set(&mut headers, X_FORWARDED_FOR);
         match &told.host {
             Some(told) => text.put(told),
             None => text.host(host),
@@ -74,13 +78,13 @@ impl Stamp {
         headers.insert(X_FORWARDED_PORT, HeaderValue::from(port));
         match self.level {
             Level::Guarded => {
-                text.address(inbound.client).set(&mut headers, X_REAL_IP);
+                text.show(inbound.client).set(&mut headers, X_REAL_IP);
                 text.forwarded(inbound.client, host, inbound.https);
                 text.set(&mut headers, header::FORWARDED);
                 text.put(&inbound.id).set(&mut headers, X_REQUEST_ID);
             }
             Level::OpenHost | Level::OpenMode => {
-                text.address(inbound.client).set(&mut headers, X_REAL_IP);
+                text.show(inbound.client).set(&mut headers, X_REAL_IP);
                 let ssl = HeaderValue::from_static(if inbound.https { "on" } else { "off" });
                 headers.insert(X_FORWARDED_SSL, ssl);
                 text.put(&inbound.target).set(&mut headers, X_ORIGINAL_URI);
@@ -119,8 +123,10 @@ fn identify(headers: &mut HeaderMap, text: &mut Text, who: &Profile) {
     }
 }
 
+/// What the values of one request take, in bytes, if nothing in it is long.
+const ROOM: usize = 512;
+
 /// Writes header values one after the other into one buffer.
-#[derive(Default)]
 struct Text(BytesMut);
 
 impl Text {
@@ -129,12 +135,10 @@ impl Text {
         self
     }
 
-    fn number(&mut self, number: u16) -> &mut Self {
-        self.put(&number.to_string())
-    }
-
-    fn address(&mut self, address: IpAddr) -> &mut Self {
-        self.put(&address.to_string())
+    /// A number or an address. (Writing to a buffer that grows cannot fail.)
+    fn show(&mut self, it: impl Display) -> &mut Self {
+        let _ = write!(self.0, "{it}");
+        self
     }
 
     /// A host; an IPv6 address in its brackets.
@@ -149,8 +153,8 @@ impl Text {
     /// RFC 7239.
     fn forwarded(&mut self, client: IpAddr, host: &str, https: bool) -> &mut Self {
         match client {
-            IpAddr::V4(it) => self.put("for=").address(it.into()),
-            IpAddr::V6(it) => self.put("for=\"[").address(it.into()).put("]\""),
+            IpAddr::V4(it) => self.put("for=").show(it),
+            IpAddr::V6(it) => self.put("for=\"[").show(it).put("]\""),
         };
         if host.contains(':') {
             self.put(";host=\"").host(host).put("\"");

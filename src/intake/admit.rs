@@ -65,16 +65,14 @@ pub fn admit(
         Credentials::default()
     };
     let (client, forwarded) = client::find(arrival.peer, &headers, &facts.trusted_proxies);
-    let https = forwarded
-        .as_ref()
-        .and_then(|it| it.https)
-        .unwrap_or(arrival.tls.is_some());
-    let standard = if https { 443 } else { 80 };
+    let told = forwarded.as_ref().and_then(|it| it.https);
+    let secure = told.unwrap_or_else(|| arrival.tls.is_some());
+    let standard = if secure { 443 } else { 80 };
     Ok(Inbound {
         id: random::id(),
         arrival: arrival.clone(),
         client,
-        https,
+        https: secure,
         host,
         port: port.filter(|it| *it != standard),
         // To whoever decides and to the upstream every handshake is a GET.
@@ -156,5 +154,259 @@ fn find_target(uri: &Uri) -> Result<String, Malformed> {
             Ok(target.as_str().to_owned())
         }
         _ => Err(Malformed::Target),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::intake::path::Decided;
+
+    fn facts() -> IntakeFacts {
+        IntakeFacts {
+            trusted_proxies: Vec::new(),
+            body: 1000,
+            guarded: true,
+            is_ours: |it| it.starts_with("Bearer ours"),
+        }
+    }
+
+    fn arrival(name: Option<&str>) -> Arrival {
+        Arrival {
+            peer: ([9, 9, 9, 9], 999).into(),
+            local: ([10, 0, 0, 1], 443).into(),
+            tls: Some(name.map(|it| HostName::parse(it).unwrap())),
+        }
+    }
+
+    fn ask(line: &str, fields: &[(&str, &str)]) -> Request<Body> {
+        let (method, target) = line.split_once(' ').unwrap();
+        let mut request = Request::builder().method(method).uri(target);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        request.body(Body::Empty).unwrap()
+    }
+
+    fn verdict(line: &str, fields: &[(&str, &str)]) -> Result<Inbound, Malformed> {
+        admit(ask(line, fields), &arrival(None), &facts())
+    }
+
+    fn refusal(line: &str, fields: &[(&str, &str)]) -> Malformed {
+        verdict(line, fields).unwrap_err()
+    }
+
+    const HOST: (&str, &str) = ("host", "a.example.net");
+
+    #[test]
+    fn a_request_is_let_in_as_it_came() {
+        let inbound = verdict("GET /a%2Fb?x=%zz", &[("host", "A.example.net.:8443")]).unwrap();
+        assert_eq!(inbound.target, "/a%2Fb?x=%zz");
+        assert_eq!(inbound.path, Decided::Ambiguous);
+        assert_eq!(
+            (inbound.host.as_str(), inbound.port),
+            ("a.example.net", Some(8443))
+        );
+        assert_eq!(
+            (inbound.https, inbound.websocket, inbound.http2),
+            (true, false, false)
+        );
+        assert_eq!(inbound.client.to_string(), "9.9.9.9");
+        assert!(inbound.headers.is_empty());
+        assert_eq!(inbound.id.len(), 22);
+    }
+
+    #[test]
+    fn p4_the_target_and_host_must_agree() {
+        assert!(verdict("GET http://a.example.net/", &[HOST]).is_ok());
+        assert_eq!(
+            refusal("GET http://b.example.net/", &[HOST]),
+            Malformed::Authority
+        );
+        assert_eq!(
+            refusal("GET http://a.example.net:81/", &[HOST]),
+            Malformed::Authority
+        );
+        assert_eq!(
+            refusal("GET http://u@a.example.net/", &[HOST]),
+            Malformed::Host
+        );
+        assert_eq!(refusal("GET http://a.example.net/", &[]), Malformed::Host);
+        assert_eq!(
+            refusal("GET ftp://a.example.net/", &[HOST]),
+            Malformed::Target
+        );
+        assert_eq!(refusal("GET /%zz", &[HOST]), Malformed::Target);
+        assert_eq!(refusal("OPTIONS *", &[HOST]), Malformed::Target);
+    }
+
+    #[test]
+    fn p5_there_is_one_host_and_it_is_one() {
+        assert_eq!(refusal("GET /", &[]), Malformed::Host);
+        for host in [
+            "",
+            "a@b",
+            "a b",
+            "b\u{fc}cher.example",
+            "a.example.net:80@evil",
+        ] {
+            assert_eq!(
+                refusal("GET /", &[("host", host)]),
+                Malformed::Host,
+                "{host}"
+            );
+        }
+        assert_eq!(refusal("GET /", &[HOST, HOST]), Malformed::Host);
+    }
+
+    #[test]
+    fn p6_a_connection_is_for_the_name_it_was_made_for() {
+        let on = |name| admit(ask("GET /", &[HOST]), &arrival(name), &facts());
+        assert!(on(Some("a.example.net")).is_ok());
+        assert!(on(None).is_ok());
+        assert_eq!(
+            on(Some("b.example.net")).unwrap_err(),
+            Malformed::Misdirected
+        );
+        let plain = Arrival {
+            tls: None,
+            ..arrival(None)
+        };
+        assert!(
+            !admit(ask("GET /", &[HOST]), &plain, &facts())
+                .unwrap()
+                .https
+        );
+    }
+
+    #[test]
+    fn p8_methods_that_are_not_served_are_refused() {
+        for method in [
+            "TRACE",
+            "TRACK",
+            "PRI",
+            "MMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMM",
+        ] {
+            assert_eq!(refusal(&format!("{method} /"), &[HOST]), Malformed::Method);
+        }
+        let connect = [HOST];
+        assert_eq!(
+            refusal("CONNECT a.example.net:443", &connect),
+            Malformed::Method
+        );
+        for method in ["PROPFIND", "MKCOL", "DELETE", "M-SEARCH"] {
+            assert!(verdict(&format!("{method} /"), &[HOST]).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_body_known_to_be_too_large_is_refused_at_once() {
+        assert!(verdict("POST /", &[HOST, ("content-length", "1000")]).is_ok());
+        let large = [HOST, ("content-length", "1001")];
+        assert_eq!(refusal("POST /", &large), Malformed::BodyTooLarge);
+        let twice = [HOST, ("content-length", "1"), ("content-length", "1")];
+        assert_eq!(refusal("POST /", &twice), Malformed::Framing);
+    }
+
+    const WS: [(&str, &str); 5] = [
+        HOST,
+        ("upgrade", "websocket"),
+        ("connection", "Upgrade"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+
+    /// A handshake with one field other than it should be; an empty value leaves it out.
+    fn shaken(name: &'static str, value: &'static str) -> Result<bool, Malformed> {
+        let mut fields: Vec<(&str, &str)> = WS.to_vec();
+        fields.retain(|it| it.0 != name);
+        if !value.is_empty() {
+            fields.push((name, value));
+        }
+        verdict("GET /ws", &fields).map(|it| it.websocket)
+    }
+
+    #[test]
+    fn w18b_a_handshake_is_one_however_connection_is_written() {
+        assert_eq!(shaken("x", "y"), Ok(true));
+        assert_eq!(shaken("connection", "keep-alive, UPGRADE"), Ok(true));
+        let mut lines = WS.to_vec();
+        lines.insert(0, ("connection", "keep-alive"));
+        assert!(verdict("GET /", &lines).unwrap().websocket);
+    }
+
+    #[test]
+    fn s5_s6_a_handshake_that_is_none_is_refused() {
+        for (name, value) in [
+            ("sec-websocket-version", "7"),
+            ("sec-websocket-version", ""),
+            ("sec-websocket-key", ""),
+            ("sec-websocket-key", "c2hvcnQ="),
+            ("sec-websocket-key", "not base64"),
+        ] {
+            assert_eq!(
+                shaken(name, value),
+                Err(Malformed::Handshake),
+                "{name}: {value}"
+            );
+        }
+        assert_eq!(refusal("POST /ws", &WS), Malformed::Handshake);
+        let mut request = ask("GET /ws", &WS);
+        *request.body_mut() = Body::full("0123456789");
+        let with_body = admit(request, &arrival(None), &facts());
+        assert_eq!(with_body.unwrap_err(), Malformed::Handshake);
+    }
+
+    #[test]
+    fn s7_other_upgrades_are_none() {
+        assert_eq!(shaken("upgrade", "h2c"), Ok(false));
+        assert_eq!(shaken("upgrade", "foo"), Ok(false));
+        assert_eq!(shaken("connection", "close"), Ok(false));
+    }
+
+    #[test]
+    fn s9_over_http_2_authority_and_host_agree() {
+        let h2 = |fields: &[(&str, &str)]| {
+            let mut request = ask("GET https://a.example.net/x", fields);
+            *request.version_mut() = Version::HTTP_2;
+            admit(request, &arrival(Some("a.example.net")), &facts())
+        };
+        assert!(h2(&[]).unwrap().http2);
+        assert!(h2(&[HOST]).is_ok());
+        assert_eq!(
+            h2(&[("host", "b.example.net")]).unwrap_err(),
+            Malformed::Authority
+        );
+        let inbound = h2(&[("cookie", "a=1"), ("cookie", "b=2")]).unwrap();
+        assert_eq!(inbound.headers["cookie"], "a=1; b=2");
+    }
+
+    #[test]
+    fn a_websocket_over_http_2_is_a_get_to_all_who_follow() {
+        let mut request = ask(
+            "CONNECT https://a.example.net/x",
+            &[("sec-websocket-version", "13")],
+        );
+        *request.version_mut() = Version::HTTP_2;
+        let protocol = hyper::ext::Protocol::from_static("websocket");
+        request.extensions_mut().insert(protocol);
+        let inbound = admit(request, &arrival(None), &facts()).unwrap();
+        assert!(inbound.websocket && inbound.http2);
+        assert_eq!(
+            (inbound.method, inbound.target.as_str()),
+            (Method::GET, "/x")
+        );
+    }
+
+    #[test]
+    fn open_mode_takes_no_credentials_out() {
+        let facts = IntakeFacts {
+            guarded: false,
+            ..facts()
+        };
+        let request = ask("GET /", &[HOST, ("cookie", "__Host-portcullis=x")]);
+        let inbound = admit(request, &arrival(None), &facts).unwrap();
+        assert_eq!(inbound.headers["cookie"], "__Host-portcullis=x");
+        assert_eq!(inbound.credentials.cookie, None);
     }
 }

@@ -258,7 +258,7 @@ async fn totp(visit: &mut Visit<'_>, route: Option<&Arc<HostRoute>>) -> Answer {
     let (Some(ticket), Some(typed)) = (sent.ticket, sent.code.map(Secret::new)) else {
         return Ok(missing("Both ticket and code are needed."));
     };
-    let Some((half, user)) = code::open(visit, &ticket).await? else {
+    let Some((half, user)) = code::open(visit, &ticket, code::Binding::IfThere).await? else {
         visit.hold_back().await;
         let message = "The ticket is not good here, or no longer. Begin again with the password.";
         return Ok(fault(StatusCode::UNAUTHORIZED, "ticket", message));

@@ -29,7 +29,7 @@ pub fn challenge(
     desk: &Desk,
     inbound: &Inbound,
     route: Option<&HostRoute>,
-    asked: Asked,
+    need: Asked,
 ) -> Response<Body> {
     let asker = Asker::of(inbound);
     let mut response = if asker.navigation {
@@ -37,12 +37,12 @@ pub fn challenge(
             desk,
             inbound,
             route,
-            asked.level(),
+            need.level(),
             &inbound.target,
             Retry::Free,
         )
     } else {
-        tell(desk, inbound, route, asked, asker)
+        tell(desk, inbound, route, need, asker)
     };
     clear_former_tenant(desk, inbound, route, &mut response);
     response
@@ -104,7 +104,7 @@ fn tell(
     desk: &Desk,
     inbound: &Inbound,
     route: Option<&HostRoute>,
-    asked: Asked,
+    need: Asked,
     mut asker: Asker,
 ) -> Response<Body> {
     asker = asker.with_portal(desk.portal_origin_for(inbound));
@@ -113,16 +113,16 @@ fn tell(
     let now = desk.clock.now();
     let start = desk
         .signin
-        .start(&inbound.host, &tenant, &back, asked.level(), now, &[]);
+        .start(&inbound.host, &tenant, &back, need.level(), now, &[]);
     let url = login_url(desk, inbound, &start.state);
     let login_url = Some(url.to_str().unwrap_or("/").to_owned());
-    let refusal = match asked {
+    let refusal = match need {
         Asked::SignIn(why, _) => Refusal::NotSignedIn { why, login_url },
         Asked::StepUp(policy) => Refusal::NotEnough { policy, login_url },
     };
     let response = reply::refuse(&refusal, &asker);
     // A cookie that will never be good again goes, so that a browser's next try is a clean one.
-    let useless = matches!(asked, Asked::SignIn(why, _) if why != NotSignedIn::Missing)
+    let useless = matches!(need, Asked::SignIn(why, _) if why != NotSignedIn::Missing)
         && inbound.credentials.cookie.is_some()
         && inbound.credentials.bearer.is_none()
         && inbound.credentials.subprotocol.is_none();

@@ -87,20 +87,35 @@ async fn half_done(visit: &Visit<'_>) -> Result<Option<(HalfLogin, UserRecord)>,
     let Some(sealed) = cookie::only(visit.others(), cookie::HALF) else {
         return Ok(None);
     };
-    open(visit, sealed).await
+    open(visit, sealed, Binding::Required).await
+}
+
+/// Whether the browser must carry the device that the first step was done on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Binding {
+    /// It must: the half-done login came in a cookie.
+    Required,
+    /// Only where it carries one at all: the half-done login was in a script's hands, which may
+    /// be without cookies.
+    IfThere,
 }
 
 /// Reads a half-done login: made here, in time, on this device, for an account that is as it was.
 pub(super) async fn open(
     visit: &Visit<'_>,
     sealed: &str,
+    binding: Binding,
 ) -> Result<Option<(HalfLogin, UserRecord)>, StoreError> {
     let signin = &visit.desk.signin;
     let Ok(half) = signin.open_half_login(sealed, &visit.inbound.host, visit.now) else {
         return Ok(None);
     };
     let device = signin.known_device(visit.others()).map(|it| it.digest());
-    if device != Some(half.device) {
+    let fits = match device {
+        Some(device) => device == half.device,
+        None => binding == Binding::IfThere,
+    };
+    if !fits {
         return Ok(None);
     }
     let id = half.user.clone();

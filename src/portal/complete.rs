@@ -153,17 +153,13 @@ async fn raise(
     level: u8,
     amr: &[String],
 ) -> Result<Option<Login>, Refusal> {
-    let (Ok(identity), Some(raises)) = (visit.identity, half.and_then(|it| it.raises)) else {
+    let (Ok(identity), Some(sid)) = (visit.identity, half.and_then(|it| it.raises)) else {
         return Ok(None);
     };
-    if identity.lease().cell.sid != raises || identity.profile().id != user.id {
+    if identity.lease().cell.sid != sid || identity.profile().id != user.id {
         return Ok(None);
     }
-    let raised = visit
-        .desk
-        .sessions
-        .raise(&raises, level, amr.to_vec())
-        .await?;
+    let raised = visit.desk.sessions.raise(&sid, level, amr.to_vec()).await?;
     Ok(raised.map(|cell| Login {
         sid: identity.sid().to_owned(),
         cell,

@@ -16,24 +16,14 @@ use crate::{
 
 /// Name and HTML of every page that there is.
 pub fn gallery() -> Vec<(&'static str, String)> {
-    let mut pages = forms();
+    let mut pages = signing_in();
+    pages.extend(setting_up());
     pages.extend(account());
     pages.extend(refusals());
     pages
 }
 
-fn forms() -> Vec<(&'static str, String)> {
-    let uri =
-        "otpauth://totp/Portcullis:alice?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=Portcullis";
-    let totp = |errors| view::SetupTotp {
-        action: "/setup/x".to_owned(),
-        qr: qr::svg(uri),
-        uri,
-        groups: qr::groups("JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"),
-        draft: "sealed",
-        errors_title: "That did not work",
-        errors,
-    };
+fn signing_in() -> Vec<(&'static str, String)> {
     vec![
         (
             "login",
@@ -96,6 +86,22 @@ fn forms() -> Vec<(&'static str, String)> {
                 username: "alice",
             }),
         ),
+    ]
+}
+
+fn setting_up() -> Vec<(&'static str, String)> {
+    let uri =
+        "otpauth://totp/Portcullis:alice?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=Portcullis";
+    let totp = |errors| view::SetupTotp {
+        action: "/setup/x".to_owned(),
+        qr: qr::svg(uri),
+        uri,
+        groups: qr::groups("JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"),
+        draft: "sealed",
+        errors_title: "That did not work",
+        errors,
+    };
+    vec![
         (
             "setup-password",
             render(&view::SetupPassword {
@@ -229,7 +235,7 @@ fn refusals() -> Vec<(&'static str, String)> {
     let lost = ("sign-in-lost", Refusal::SignInLost { again: again() });
     let mut asker = Asker::from_head(&http::Method::GET, &http::HeaderMap::new())
         .with_portal("https://auth.example.com");
-    asker.id = "Zt0mYhJb3m0w5o3Q1n2P7A".to_owned();
+    "Zt0mYhJb3m0w5o3Q1n2P7A".clone_into(&mut asker.id);
     all.into_iter()
         .chain([lost])
         .map(|(name, refusal)| (name, refusal_html(&refusal, &asker)))

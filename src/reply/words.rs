@@ -32,9 +32,10 @@ pub(super) fn of(refusal: &Refusal, asker: &Asker) -> Words {
     }
     Words {
         title,
-        gate: match refusal {
-            Refusal::Starting { .. } => "half",
-            _ => "down",
+        gate: if matches!(refusal, Refusal::Starting { .. }) {
+            "half"
+        } else {
+            "down"
         },
         happened: happened.to_owned(),
         next,
@@ -248,7 +249,20 @@ fn button(refusal: &Refusal, asker: &Asker) -> Option<Button> {
         Refusal::SignInLost { again } | Refusal::CookieTrouble { again } => {
             link(again.clone(), "Begin again")
         }
-        _ => None,
+        Refusal::Malformed(_)
+        | Refusal::Forbidden
+        | Refusal::NotFound
+        | Refusal::CrossSite
+        | Refusal::Method { .. }
+        | Refusal::MediaType
+        | Refusal::Unreadable
+        | Refusal::TooOften { .. }
+        | Refusal::Unreachable
+        | Refusal::TimedOut
+        | Refusal::Stopped
+        | Refusal::Starting { .. }
+        | Refusal::Busy { .. }
+        | Refusal::StoreAway { .. } => None,
     }
 }
 

@@ -61,11 +61,10 @@ impl RouteTable {
             ))
         });
         let mut hosts: BTreeMap<String, Draft> = BTreeMap::new();
-        let strict = config.docker.claims.unwrap_or(if config.is_guarded() {
-            Claims::Project
-        } else {
-            Claims::Off
-        }) != Claims::Off;
+        let strict = match config.docker.claims {
+            Some(claims) => claims != Claims::Off,
+            None => config.is_guarded(),
+        };
         for one in asked {
             let name = one.host.to_string();
             let verdict = ownership::judge(&one, &name, config, claims, strict);
@@ -354,7 +353,6 @@ fn reach(patterns: &[HostPattern], asked: &Asked) -> Reach {
     let one = |pattern: &HostPattern| match (pattern, asked) {
         (HostPattern::Any, _) => Reach::All,
         (pattern, Asked::Exact(host)) if pattern.matches(host) => Reach::All,
-        (_, Asked::Exact(_)) => Reach::None,
         (HostPattern::Under(root), Asked::Leading(below)) => {
             if below == root || below.is_under(root) {
                 Reach::All
@@ -365,8 +363,9 @@ fn reach(patterns: &[HostPattern], asked: &Asked) -> Reach {
             }
         }
         (HostPattern::Exact(host), Asked::Leading(below)) if host.is_under(below) => Reach::Some,
-        (HostPattern::Exact(_), Asked::Leading(_)) => Reach::None,
         (_, Asked::Trailing(_) | Asked::Regex(..)) => Reach::Some,
+        (HostPattern::Exact(_), Asked::Exact(_) | Asked::Leading(_))
+        | (HostPattern::Under(_), Asked::Exact(_)) => Reach::None,
     };
     patterns.iter().map(one).max().unwrap_or(Reach::None)
 }
@@ -392,4 +391,270 @@ pub(super) fn is_within(host: &HostName, below: &str) -> bool {
     host.as_str()
         .strip_suffix(below)
         .is_some_and(|it| it.is_empty() || it.ends_with('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::Destination;
+
+    fn config(root: Option<&str>) -> Config {
+        let root = root.map(|it| HostName::parse(it).unwrap());
+        Config {
+            portal: crate::config::Portal {
+                host: root.as_ref().map(|it| it.child("auth").unwrap()),
+            },
+            manager: crate::config::Manager {
+                enabled: false,
+                host: root.as_ref().map(|it| it.child("manager").unwrap()),
+            },
+            root_domain: root,
+            ..Config::default()
+        }
+    }
+
+    fn one(owner: &str, host: &str, created: i64) -> Discovered {
+        let address = ([172, 17, 0, u8::try_from(created % 250).unwrap()], 1880).into();
+        Discovered {
+            container: format!("c{created}"),
+            owner: owner.to_owned(),
+            created: Timestamp(created),
+            host: Asked::parse(host).unwrap(),
+            path: PathMatch::everything(),
+            dest: None,
+            upstream: Some(Upstream {
+                address,
+                label: "c".into(),
+            }),
+            tighten: Tighten::default(),
+            internal: false,
+            plain_http: false,
+        }
+    }
+
+    /// Claims, the oldest first.
+    fn claims(rows: &[(&str, &str)]) -> Claimed {
+        let record = |(at, (host, owner)): (i64, &(&str, &str))| ClaimRecord {
+            host: (*host).to_owned(),
+            tenant: format!("t-{host}").as_str().into(),
+            owner: (*owner).to_owned(),
+            since: Timestamp(at),
+            changed_hands: false,
+            released: None,
+        };
+        Claimed(
+            (0..)
+                .zip(rows)
+                .map(|it| (it.1.0.to_owned(), record(it)))
+                .collect(),
+        )
+    }
+
+    fn build(config: &Config, found: Vec<Discovered>, claimed: &[(&str, &str)]) -> RouteTable {
+        let claims = claims(claimed);
+        RouteTable::build(Plan {
+            config,
+            found,
+            claims: &claims,
+        })
+    }
+
+    fn found(table: &RouteTable, host: &str) -> String {
+        match table.find(&HostName::parse(host).unwrap()) {
+            Destination::Tenant(route) => route.pattern.to_string(),
+            Destination::Portal => "portal".to_owned(),
+            Destination::Manager => "manager".to_owned(),
+            Destination::NowhereGuarded => "nowhere, guarded".to_owned(),
+            Destination::Nowhere => "nowhere".to_owned(),
+        }
+    }
+
+    #[test]
+    fn hosts_are_found_in_nginx_order() {
+        let hosts = [
+            "a.net",
+            "*.a.net",
+            "*.b.a.net",
+            "www.*",
+            "www.x.*",
+            "~^z",
+            "~^za",
+        ];
+        let asked = (1..)
+            .zip(hosts)
+            .map(|(at, it)| one("project:p", it, at))
+            .collect();
+        let table = build(&config(None), asked, &[]);
+        for (host, expected) in [
+            ("a.net", "a.net"),
+            ("x.a.net", "*.a.net"),
+            ("x.y.b.a.net", "*.b.a.net"),
+            ("b.a.net", "*.a.net"),
+            ("www.a.net", "*.a.net"),
+            ("www.c.org", "www.*"),
+            ("www.x.org", "www.x.*"),
+            ("zab.org", "~^z"),
+            ("q.org", "nowhere"),
+            ("xa.net", "nowhere"),
+        ] {
+            assert_eq!(found(&table, host), expected, "{host}");
+        }
+    }
+
+    #[test]
+    fn under_a_guarded_root_nobody_is_a_place_too() {
+        let table = build(&config(Some("example.net")), Vec::new(), &[]);
+        assert_eq!(found(&table, "auth.example.net"), "portal");
+        assert_eq!(found(&table, "manager.example.net"), "manager");
+        assert_eq!(found(&table, "x.y.example.net"), "nowhere, guarded");
+        assert_eq!(found(&table, "example.net"), "nowhere");
+    }
+
+    #[test]
+    fn p11_nobody_takes_what_is_anothers() {
+        let config = config(Some("example.net"));
+        let claimed = [
+            ("a.example.net", "project:a"),
+            ("*.w.example.net", "project:a"),
+            ("b.example.net", "project:b"),
+            ("*.a.example.net", "project:b"),
+            ("x.w.example.net", "project:b"),
+            ("*.example.net", "project:b"),
+            ("~.*", "project:b"),
+            ("a.example.*", "project:b"),
+            ("auth.example.net", "project:b"),
+            ("manager.example.net", "project:b"),
+        ];
+        let mut asked = vec![
+            one("project:a", "a.example.net", 9),
+            one("project:a", "*.w.example.net", 9),
+        ];
+        asked.extend(claimed.iter().map(|it| one("project:b", it.0, 1)));
+        asked.push(one("project:b", "unclaimed.example.net", 2));
+        let table = build(&config, asked, &claimed);
+        for (host, expected) in [
+            ("a.example.net", "a.example.net"),
+            ("x.w.example.net", "*.w.example.net"),
+            ("b.example.net", "b.example.net"),
+            ("x.a.example.net", "nowhere, guarded"),
+            ("auth.example.net", "portal"),
+            ("unclaimed.example.net", "nowhere, guarded"),
+        ] {
+            assert_eq!(found(&table, host), expected, "{host}");
+        }
+        assert_eq!(table.refused.len(), 10, "{:#?}", table.refused);
+        let Destination::Tenant(route) = table.find(&HostName::parse("a.example.net").unwrap())
+        else {
+            panic!("not routed");
+        };
+        assert_eq!(
+            (&*route.owner, route.tenant.as_str()),
+            ("project:a", "t-a.example.net")
+        );
+    }
+
+    #[test]
+    fn containers_of_one_owner_are_balanced_and_the_oldest_decides() {
+        let old = Discovered {
+            dest: Some("/old".to_owned()),
+            ..one("project:p", "a.example.net", 1)
+        };
+        let new = Discovered {
+            dest: Some("/new".to_owned()),
+            tighten: Tighten {
+                policy: Some(Policy::HardwareKey),
+                ..Tighten::default()
+            },
+            internal: true,
+            ..one("project:p", "a.example.net", 2)
+        };
+        let claimed = [("a.example.net", "project:p")];
+        let table = build(&config(Some("example.net")), vec![new, old], &claimed);
+        let route = &table.exact[&HostName::parse("a.example.net").unwrap()];
+        let [path] = route.paths.as_slice() else {
+            panic!("one path");
+        };
+        assert_eq!(
+            (path.upstreams.len(), path.dest.as_deref()),
+            (2, Some("/old"))
+        );
+        assert_eq!(path.tighten.policy, Some(Policy::HardwareKey));
+        assert!(path.internal && route.path_matters);
+        assert!(
+            table.refused[0].reason.contains("older"),
+            "{:?}",
+            table.refused
+        );
+    }
+
+    #[test]
+    fn a_container_that_is_not_reached_still_has_its_route() {
+        let away = Discovered {
+            upstream: None,
+            ..one("container:c", "a.example.net", 1)
+        };
+        let table = build(&config(None), vec![away], &[]);
+        let route = &table.exact[&HostName::parse("a.example.net").unwrap()];
+        assert!(route.paths[0].upstreams.is_empty());
+    }
+
+    fn rule(hosts: &[HostPattern], policy: Policy) -> Rule {
+        Rule {
+            hosts: hosts.to_vec(),
+            policy,
+            ..Rule::default()
+        }
+    }
+
+    fn is_guarded(config: &Config, host: &str) -> (bool, bool) {
+        let claimed = [(host, "project:p")];
+        let table = build(config, vec![one("project:p", host, 1)], &claimed);
+        let route = table
+            .exact
+            .values()
+            .chain(table.leading.values())
+            .next()
+            .unwrap();
+        (route.guarded, route.path_matters)
+    }
+
+    #[test]
+    fn a_host_is_open_only_if_nothing_else_can_come_out() {
+        let open = HostPattern::Exact(HostName::parse("a.example.net").unwrap());
+        let mut config = config(Some("example.net"));
+        assert_eq!(is_guarded(&config, "a.example.net"), (true, false));
+        config.rules = Arc::new(vec![rule(std::slice::from_ref(&open), Policy::Open)]);
+        assert_eq!(is_guarded(&config, "a.example.net"), (false, false));
+        assert_eq!(is_guarded(&config, "b.example.net"), (true, false));
+        assert_eq!(is_guarded(&config, "*.x.example.net"), (true, false));
+        let mut narrow = rule(&[open], Policy::Open);
+        narrow.paths = vec![crate::config::PathPattern::Under("/public".to_owned())];
+        config.rules = Arc::new(vec![narrow]);
+        assert_eq!(is_guarded(&config, "a.example.net"), (true, true));
+        assert_eq!(is_guarded(&config, "b.example.net"), (true, false));
+        config.root_domain = None;
+        config.rules = Arc::default();
+        assert_eq!(is_guarded(&config, "a.example.net"), (false, false));
+        config.rules = Arc::new(vec![rule(&[HostPattern::Any], Policy::OneFactor)]);
+        assert_eq!(is_guarded(&config, "a.example.net"), (true, false));
+    }
+
+    #[test]
+    fn tenants_of_the_file_come_first_and_need_no_claim() {
+        let mut config = config(Some("example.net"));
+        let host = HostName::parse("a.example.net").unwrap();
+        config.tenants = vec![Arc::new(TenantConfig {
+            line: 7,
+            hosts: vec![HostPattern::Exact(host.clone()), HostPattern::Any],
+            upstreams: vec![([127, 0, 0, 1], 1).into(), ([127, 0, 0, 1], 2).into()],
+            login_api: true,
+            ..TenantConfig::default()
+        })];
+        let rival = one("project:p", "a.example.net", 1);
+        let table = build(&config, vec![rival], &[("a.example.net", "project:p")]);
+        let route = &table.exact[&host];
+        assert_eq!((&*route.owner, route.paths[0].upstreams.len()), (FILE, 2));
+        assert!(route.settings.login_api);
+        assert_eq!(table.refused.len(), 2);
+    }
 }

@@ -73,7 +73,7 @@ impl HostRoute {
             .paths
             .iter()
             .find(|it| matches!(&it.matches, PathMatch::Regex(regex) if regex.is_match(path)));
-        regex.or(prefix.map(|(.., found)| found))
+        regex.or_else(|| prefix.map(|(.., found)| found))
     }
 }
 
@@ -85,4 +85,75 @@ fn below(name: &str) -> impl Iterator<Item = &str> {
 /// `a.b.c` -> `a.b`, `a`.
 fn above(name: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(name), |it| it.rsplit_once('.').map(|(rest, _)| rest)).skip(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::route::Tighten;
+
+    fn host(patterns: &[&str]) -> HostRoute {
+        HostRoute {
+            pattern: "a".into(),
+            tenant: "t".into(),
+            changed_hands: false,
+            owner: "o".into(),
+            paths: patterns
+                .iter()
+                .map(|it| PathRoute {
+                    matches: PathMatch::parse(it).unwrap(),
+                    upstreams: Arc::default(),
+                    dest: Some((*it).to_owned()),
+                    tighten: Tighten::default(),
+                    internal: false,
+                })
+                .collect(),
+            settings: Arc::default(),
+            rules: Arc::default(),
+            guarded: true,
+            path_matters: true,
+            plain_http: false,
+        }
+    }
+
+    fn picked(route: &HostRoute, path: &str) -> Option<String> {
+        let decided = Decided::Plain(path.to_owned());
+        route.path(&decided, path).and_then(|it| it.dest.clone())
+    }
+
+    #[test]
+    fn a_path_is_picked_as_nginx_picks_a_location() {
+        let route = host(&[
+            "/",
+            "/app",
+            "/app/deep",
+            "= /app/x",
+            "^~ /static",
+            "~ \\.js$",
+            "~* ^/API",
+        ]);
+        for (path, expected) in [
+            ("/", "/"),
+            ("/other", "/"),
+            ("/app", "/app"),
+            ("/apple", "/app"),
+            ("/app/deep/1", "/app/deep"),
+            ("/app/x", "= /app/x"),
+            ("/app/y.js", "~ \\.js$"),
+            ("/static/y.js", "^~ /static"),
+            ("/api/1", "~* ^/API"),
+        ] {
+            assert_eq!(picked(&route, path).as_deref(), Some(expected), "{path}");
+        }
+        assert_eq!(picked(&host(&["/app"]), "/"), None);
+    }
+
+    #[test]
+    fn an_ambiguous_path_is_looked_up_as_it_came() {
+        let route = host(&["/", "/app"]);
+        let found = route.path(&Decided::Ambiguous, "/app/a%2Fb?/x").unwrap();
+        assert_eq!(found.dest.as_deref(), Some("/app"));
+    }
 }

@@ -26,17 +26,18 @@ pub(super) fn judge(
     strict: bool,
 ) -> Result<Verdict, String> {
     reserved(&one.host, config)?;
+    if strict && one.owner != FILE {
+        too_wide(&one.host, config)?;
+    }
     let claim = claims.0.get(name).filter(|it| it.released.is_none());
     if strict && one.owner != FILE {
         match claim {
             Some(claim) if claim.owner != one.owner => {
                 return Err(format!("the host belongs to {}", claim.owner));
             }
-            Some(_) => {}
+            Some(own) => overlap(one, own, claims, config)?,
             None => return Err("nobody has claimed the host".to_owned()),
         }
-        too_wide(&one.host, config)?;
-        overlap(one, claims)?;
     }
     Ok(match claim {
         Some(claim) => Verdict {
@@ -48,6 +49,13 @@ pub(super) fn judge(
             changed_hands: false,
         },
     })
+}
+
+/// Whether a container may claim a host at all: to be asked before a claim is made in the store,
+/// so that nobody holds what they cannot have.
+pub fn may_claim(asked: &Asked, config: &Config) -> Result<(), String> {
+    reserved(asked, config)?;
+    too_wide(asked, config)
 }
 
 /// The portal and the manager can never be had.
@@ -67,20 +75,30 @@ fn too_wide(asked: &Asked, config: &Config) -> Result<(), String> {
         return Ok(());
     };
     match asked {
-        Asked::Exact(_) => Ok(()),
         Asked::Leading(below) if below == root || root.is_under(below) => {
             Err("a wildcard over the whole root may only stand in the file".to_owned())
         }
-        Asked::Leading(_) => Ok(()),
+        Asked::Exact(_) | Asked::Leading(_) => Ok(()),
         Asked::Trailing(_) | Asked::Regex(..) => {
             Err("open-ended names may only stand in the file".to_owned())
         }
     }
 }
 
-/// Names below another owner's wildcard, and wildcards above another owner's names.
-fn overlap(one: &Discovered, claims: &Claimed) -> Result<(), String> {
-    let theirs = |it: &&ClaimRecord| it.released.is_none() && it.owner != one.owner;
+/// Names below another owner's wildcard, and wildcards above another owner's names: the older
+/// claim stands. A claim on what nobody may have counts for nothing.
+fn overlap(
+    one: &Discovered,
+    own: &ClaimRecord,
+    claims: &Claimed,
+    config: &Config,
+) -> Result<(), String> {
+    let theirs = |it: &&ClaimRecord| {
+        it.released.is_none()
+            && it.owner != one.owner
+            && (it.since, &it.host) < (own.since, &own.host)
+            && Asked::parse(&it.host).is_ok_and(|it| may_claim(&it, config).is_ok())
+    };
     let taken = match &one.host {
         Asked::Exact(host) => host
             .as_str()

@@ -87,7 +87,7 @@ impl House {
         tenant: &str,
         usage: Use,
     ) -> String {
-        let life = Duration::from_secs(300);
+        let life = Duration::from_mins(5);
         let (place, tenant) = (host(place), TenantId::from(tenant));
         cell.issue(&self.tokens, sid, &place, &tenant, usage, life, self.now())
     }
@@ -123,8 +123,8 @@ pub(crate) fn cell(user: &UserRecord, level: u8, place: &str, tenant: &str) -> A
         generation: 1,
         auth_time: START,
         created: START,
-        idle_expires: START.plus(Duration::from_secs(1800)),
-        login_exp: START.plus(Duration::from_secs(12 * 3600)),
+        idle_expires: START.plus(Duration::from_mins(30)),
+        login_exp: START.plus(Duration::from_hours(12)),
         last_used: START,
         address: "192.0.2.7".to_owned(),
         agent: String::new(),

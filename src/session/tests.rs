@@ -11,7 +11,7 @@ use crate::{
 };
 
 fn minutes(count: u64) -> Duration {
-    Duration::from_secs(60 * count)
+    Duration::from_mins(count)
 }
 
 fn portal_lease(cell: &Arc<Cell>) -> Lease {

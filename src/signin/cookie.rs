@@ -29,7 +29,7 @@ const ATTEMPT: &str = "login-";
 /// After [`PREFIX`]: a failed callback has begun again by itself, and does so only once.
 pub const RETRIED: &str = "retried";
 
-const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+const YEAR: Duration = Duration::from_hours(365 * 24);
 
 /// The session cookie; the browser keeps it until `login_exp`.
 pub fn session(token: &str, login_exp: Timestamp, now: Timestamp) -> HeaderValue {
@@ -74,7 +74,7 @@ pub fn half(sealed: &str) -> HeaderValue {
 
 /// Notes that a failed callback has begun again by itself, for a minute.
 pub fn retried() -> HeaderValue {
-    build(&format!("{PREFIX}{RETRIED}"), "1", Duration::from_secs(60))
+    build(&format!("{PREFIX}{RETRIED}"), "1", Duration::from_mins(1))
 }
 
 /// Takes the cookie `PREFIX` + `name` away.

@@ -6,11 +6,15 @@
 
 use std::ops::Range;
 
-use crate::socket::{
-    Refused, Way,
-    json::{self, Member, Reader, Same},
-    seal::{self, Seal},
-    socketio::{self, Kind, Packet, RESERVED_EVENTS},
+use crate::{
+    config::{SocketIo, SocketRules},
+    route::Tighten,
+    socket::{
+        Refused, Way,
+        json::{self, Member, Reader, Same},
+        seal::{self, Seal},
+        socketio::{self, Kind, Packet, RESERVED_EVENTS},
+    },
 };
 
 /// Most namespaces of one connection.
@@ -39,6 +43,23 @@ pub struct Terms {
 }
 
 impl Terms {
+    /// From the tenant's settings, what its container's labels narrow, and `[sockets]`.
+    pub fn new(
+        seal: Seal,
+        replica: String,
+        socketio: &SocketIo,
+        tighten: &Tighten,
+        rules: &SocketRules,
+    ) -> Self {
+        Self {
+            seal,
+            replica,
+            namespaces: vec![socketio.namespaces.clone(), tighten.namespaces.clone()],
+            max_message: rules.max_message,
+            max_packets: rules.max_polling_packets,
+        }
+    }
+
     fn admits(&self, namespace: &str) -> bool {
         self.namespaces
             .iter()

@@ -246,10 +246,10 @@ pub fn write(out: &mut Vec<u8>, way: Way, opcode: Opcode, payload: &[u8]) {
     if let Ok(short @ 0..=125) = u8::try_from(payload.len()) {
         out.push(mask_bit | short);
     } else if let Ok(length) = u16::try_from(payload.len()) {
-        out.push(mask_bit | 126);
+        out.push(mask_bit | 0x7e);
         out.extend_from_slice(&length.to_be_bytes());
     } else {
-        out.push(mask_bit | 127);
+        out.push(mask_bit | 0x7f);
         out.extend_from_slice(&(payload.len() as u64).to_be_bytes());
     }
     match way {

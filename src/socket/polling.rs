@@ -4,9 +4,12 @@
 //! A payload is packets with 0x1e between them; binary ones are `b` and base64. The registry is
 //! shared by all cores and asked once per polling request.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, AtomicUsize, Ordering},
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, AtomicUsize, Ordering},
+    },
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -20,7 +23,7 @@ use crate::{
         conversation::{Conversation, Notice, Terms, Verdict},
         engineio::{self, Opening, Request},
         guard::{self, Shared},
-        seal::{Kind, Opened},
+        seal::{Kind, Opened, Seal},
     },
 };
 
@@ -168,16 +171,21 @@ fn append(payload: &mut Vec<u8>, packet: &[u8]) {
     payload.extend_from_slice(packet);
 }
 
+/// Where a polling connection leads, and under whose login.
+#[derive(Debug)]
+struct Place {
+    upstream: SocketAddr,
+    /// Path and query of a polling request of ours on it, with the upstream's own `sid`.
+    target: String,
+    /// `None` where nobody has to sign in.
+    lease: Option<Lease>,
+}
+
 /// A connection that began as polling.
 #[derive(Debug)]
 pub struct Session {
     conversation: Shared,
-    /// Path and query of a polling request of ours on it, with the upstream's own `sid`.
-    target: String,
-    /// Where it lives.
-    upstream: std::net::SocketAddr,
-    /// The login it was opened under; `None` where nobody has to sign in.
-    lease: Option<Lease>,
+    place: Place,
     seen: AtomicI64,
 }
 
@@ -194,7 +202,7 @@ pub struct Farewell {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Post {
     /// Where to.
-    pub upstream: std::net::SocketAddr,
+    pub upstream: SocketAddr,
     /// Path and query.
     pub target: String,
     /// Its body; `Content-Type: text/plain;charset=UTF-8`.
@@ -202,6 +210,14 @@ pub struct Post {
 }
 
 impl Session {
+    fn new(conversation: Conversation, place: Place, now: Timestamp) -> Self {
+        Self {
+            conversation: Arc::new(Mutex::new(conversation)),
+            place,
+            seen: AtomicI64::new(now.0),
+        }
+    }
+
     /// The conversation on it.
     pub fn conversation(&self) -> &Shared {
         &self.conversation
@@ -224,8 +240,8 @@ impl Session {
         Farewell {
             answer: answer.into(),
             post: (!body.is_empty()).then(|| Post {
-                upstream: self.upstream,
-                target: self.target.clone(),
+                upstream: self.place.upstream,
+                target: self.place.target.clone(),
                 body: body.into(),
             }),
         }
@@ -254,52 +270,45 @@ pub enum NoSession {
 }
 
 impl EngineSessions {
-    /// Takes note of a connection that was just opened by `request`.
+    /// Takes note of a connection that was just opened.
     pub fn begin(
         &self,
         request: &Request,
         opening: &Opening,
         conversation: Conversation,
-        (upstream, lease): (std::net::SocketAddr, Option<Lease>),
+        (upstream, lease): (SocketAddr, Option<Lease>),
         now: Timestamp,
     ) -> Result<(), NoSession> {
-        self.insert(
-            &opening.sealed,
-            Session {
-                conversation: Arc::new(std::sync::Mutex::new(conversation)),
-                target: request.polling_target(&opening.own),
-                upstream,
-                lease,
-                seen: AtomicI64::new(now.0),
-            },
-        )
-        .map(|_| ())
+        let place = Place {
+            upstream,
+            target: request.polling_target(&opening.own),
+            lease,
+        };
+        self.insert(&opening.sealed, Session::new(conversation, place, now))
+            .map(|_| ())
     }
 
     /// The connection that `request` belongs to. Its `sid` was opened (and so verified) by the
-    /// caller, who knows by now which upstream the replica is. One that is not known here began
-    /// on another gateway or before a restart, and goes on.
+    /// caller with [`open_sid`], who knows by now which upstream the replica is. One that is
+    /// not known here began on another gateway or before a restart, and goes on.
     pub fn find(
         &self,
         request: &Request,
         opened: Opened<'_>,
-        (upstream, lease): (std::net::SocketAddr, Option<Lease>),
+        (upstream, lease): (SocketAddr, Option<Lease>),
         now: Timestamp,
     ) -> Result<Arc<Session>, NoSession> {
         let sealed = request.sid.as_deref().ok_or(NoSession::Unknown)?;
         let found = self.known.pin().get(sealed).cloned();
-        let session = match found {
-            Some(session) => session,
-            None => self.insert(
-                sealed,
-                Session {
-                    conversation: Arc::new(std::sync::Mutex::new(Conversation::resumed())),
-                    target: request.polling_target(opened.id),
-                    upstream,
-                    lease,
-                    seen: AtomicI64::new(now.0),
-                },
-            )?,
+        let session = if let Some(session) = found {
+            session
+        } else {
+            let place = Place {
+                upstream,
+                target: request.polling_target(opened.id),
+                lease,
+            };
+            self.insert(sealed, Session::new(Conversation::resumed(), place, now))?
         };
         session.seen.store(now.0, Ordering::Relaxed);
         if guard::lock(&session.conversation).is_upgraded() {
@@ -338,6 +347,7 @@ impl EngineSessions {
         for (sealed, session) in &known {
             let upgraded = guard::lock(&session.conversation).is_upgraded();
             let over = session
+                .place
                 .lease
                 .as_ref()
                 .is_some_and(|it| it.check(now).is_err());
@@ -396,7 +406,7 @@ impl Upgrading {
 }
 
 /// Opens the sealed `sid` of a request for its owner.
-pub fn open_sid<'a>(request: &'a Request, seal: &crate::socket::seal::Seal) -> Option<Opened<'a>> {
+pub fn open_sid<'a>(request: &'a Request, seal: &Seal) -> Option<Opened<'a>> {
     seal.open(Kind::Sid, request.sid.as_deref()?)
 }
 
@@ -409,8 +419,13 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_secs(1000);
 
-    fn place() -> (std::net::SocketAddr, Option<Lease>) {
-        (std::net::SocketAddr::from(([127, 0, 0, 1], 1880)), None)
+    fn place() -> (SocketAddr, Option<Lease>) {
+        (SocketAddr::from(([127, 0, 0, 1], 1880)), None)
+    }
+
+    fn found(sessions: &EngineSessions, request: &Request) -> Result<Arc<Session>, NoSession> {
+        let opened = open_sid(request, &seal_of("alice", 1)).unwrap();
+        sessions.find(request, opened, place(), NOW)
     }
 
     fn poll(sid: Option<&str>) -> Request {
@@ -438,8 +453,8 @@ mod tests {
         let (sessions, sealed) = opened();
         let request = poll(Some(&sealed));
         let opened = open_sid(&request, &seal_of("alice", 1)).unwrap();
-        assert_eq!(opened.id, "abc");
-        let session = sessions.find(&request, opened, place(), NOW).unwrap();
+        assert_eq!((opened.id, opened.replica), ("abc", "r1"));
+        let session = found(&sessions, &request).unwrap();
         let terms = terms_of("alice", 1);
         let mut conversation = guard::lock(session.conversation());
         let judged =
@@ -469,8 +484,7 @@ mod tests {
     fn w11_after_the_upgrade_polling_is_over() {
         let (sessions, sealed) = opened();
         let (sessions, request) = (Arc::new(sessions), poll(Some(&sealed)));
-        let opened = open_sid(&request, &seal_of("alice", 1)).unwrap();
-        let session = sessions.find(&request, opened, place(), NOW).unwrap();
+        let session = found(&sessions, &request).unwrap();
         let mut guard = guard::Guard::upgrade(
             Arc::new(terms_of("alice", 1)),
             Upgrading::new(Arc::clone(&sessions), &sealed, session),
@@ -481,11 +495,11 @@ mod tests {
         guard.text(Way::Up, b"2probe", &mut out).unwrap();
         assert!(guard.text(Way::Up, b"5", &mut out).is_err());
         guard.text(Way::Down, b"3probe", &mut out).unwrap();
-        assert!(sessions.find(&request, opened, place(), NOW).is_ok());
+        assert!(found(&sessions, &request).is_ok());
         guard.text(Way::Up, b"5", &mut out).unwrap();
         guard.text(Way::Up, b"40", &mut out).unwrap();
         assert!(matches!(
-            sessions.find(&request, opened, place(), NOW),
+            found(&sessions, &request),
             Err(NoSession::Upgraded)
         ));
         drop(guard);
@@ -496,8 +510,7 @@ mod tests {
     fn w7_a_polling_connection_ends_with_41_and_1() {
         let (sessions, sealed) = opened();
         let request = poll(Some(&sealed));
-        let opened = open_sid(&request, &seal_of("alice", 1)).unwrap();
-        let session = sessions.find(&request, opened, place(), NOW).unwrap();
+        let session = found(&sessions, &request).unwrap();
         judge_post(
             &mut guard::lock(session.conversation()),
             &terms_of("alice", 1),
@@ -543,8 +556,7 @@ mod tests {
         let sealed = seal_of("alice", 1).seal(Kind::Sid, "r1", "abc").unwrap();
         let sessions = EngineSessions::default();
         let request = poll(Some(&sealed));
-        let opened = open_sid(&request, &seal_of("alice", 1)).unwrap();
-        let session = sessions.find(&request, opened, place(), NOW).unwrap();
+        let session = found(&sessions, &request).unwrap();
         let judged = judge_post(
             &mut guard::lock(session.conversation()),
             &terms_of("alice", 1),

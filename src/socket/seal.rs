@@ -12,6 +12,7 @@ use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::{
+    authz::Permit,
     name::{HostName, TenantId, UserId},
     secret::{self, SealingKey},
     store::Digest,
@@ -30,6 +31,17 @@ impl Sealer {
     /// Derives it from the gateway's sealing key.
     pub fn new(key: &SealingKey) -> Self {
         Self(Arc::new(key.mac_key("engineio")))
+    }
+
+    /// Seals and opens for whom `permit` was given to.
+    pub fn for_permit(&self, permit: &Permit) -> Seal {
+        let cell = permit.identity().map(|it| &it.lease.cell);
+        self.for_owner(&Owner {
+            host: &permit.ask().host,
+            tenant: permit.tenant(),
+            user: cell.map(|it| &it.user),
+            login: cell.map(|it| it.sid),
+        })
     }
 
     /// Seals and opens for one owner.

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How long an assertion is good for.
-pub const ASSERTION_LIFE: Duration = Duration::from_secs(60);
+pub const ASSERTION_LIFE: Duration = Duration::from_mins(1);
 
 /// How many assertions a core remembers.
 const REMEMBERED: usize = 4096;

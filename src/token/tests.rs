@@ -11,13 +11,13 @@ use super::*;
 use crate::{name::UserName, store::sqlite::SqliteStore};
 
 const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
-const LIFE: Duration = Duration::from_secs(300);
+const LIFE: Duration = Duration::from_mins(5);
 
 struct Desk {
     store: SqliteStore,
     key: SealingKey,
     tokens: Tokens,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Desk {
@@ -30,7 +30,7 @@ impl Desk {
             store,
             key,
             tokens,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -45,7 +45,7 @@ impl Desk {
             generation: 1,
             level: 2,
             usage,
-            login_exp: NOW.plus(Duration::from_secs(43_200)),
+            login_exp: NOW.plus(Duration::from_hours(12)),
             auth_time: NOW,
             amr: &["pwd".to_owned(), "otp".to_owned()],
         };
@@ -82,7 +82,7 @@ impl Desk {
 
     fn record(&self, kind: &str) -> crate::store::KeyRecord {
         // A second connection would do as well; the trait wants `&mut`.
-        let mut store = SqliteStore::open(&self._folder.path().join("a.db"), NOW).unwrap();
+        let mut store = SqliteStore::open(&self.folder.path().join("a.db"), NOW).unwrap();
         let keys = store.keys().unwrap();
         keys.into_iter().find(|it| it.kind == kind).unwrap()
     }

@@ -3,9 +3,12 @@
 
 use memchr::{memchr, memchr2};
 
-use crate::intake::{
-    Malformed,
-    wire::field::{Coding, Field, Length, Name, is_forbidden_trailer},
+use crate::{
+    config::Limits,
+    intake::{
+        Malformed,
+        wire::field::{Coding, Field, Length, Name, is_forbidden_trailer},
+    },
 };
 
 /// How large heads may be.
@@ -19,8 +22,20 @@ pub struct Bounds {
     pub lines: usize,
 }
 
+impl From<&Limits> for Bounds {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            head: limits.head,
+            line: limits.header,
+            lines: limits.headers,
+        }
+    }
+}
+
 /// The longest `Cookie` line, in bytes.
 const COOKIES: usize = 64 << 10;
+/// The most empty lines before a request line.
+const EMPTY: u8 = 4;
 /// The longest method, in bytes.
 const METHOD: usize = 20;
 /// The most hexadecimal digits of a chunk's size.
@@ -79,6 +94,8 @@ pub struct Wire {
     state: State,
     /// Where it was when something was wrong.
     broke_in: State,
+    /// Empty lines before this request so far.
+    empty: u8,
     /// Bytes of this head (or of these trailers) so far.
     head: usize,
     /// Bytes of this line (or chunk extension) so far.
@@ -104,6 +121,7 @@ impl Wire {
             bounds,
             state: State::Start,
             broke_in: State::Start,
+            empty: 0,
             head: 0,
             line: 0,
             lines: 0,
@@ -138,7 +156,7 @@ impl Wire {
     fn step<'a>(&mut self, bytes: &'a [u8]) -> Step<'a> {
         match self.state {
             State::Start => self.start(bytes),
-            State::StartLf => self.expect(bytes, b'\n', State::Start),
+            State::StartLf | State::EndLf => self.expect(bytes, b'\n', State::Start),
             State::Method => self.method(bytes),
             State::Target => self.target(bytes),
             State::Version(read) => self.version(bytes, read),
@@ -154,11 +172,10 @@ impl Wire {
             State::Chunk(left) => Ok(self.skip(bytes, left, State::Chunk, State::ChunkCr)),
             State::ChunkCr => self.expect(bytes, b'\r', State::ChunkLf),
             State::ChunkLf => self.chunk_end(bytes),
-            State::TrailerStart => self.trailer_start(bytes),
+            State::TrailerStart => Ok(self.trailer_start(bytes)),
             State::TrailerName => self.trailer_name(bytes),
             State::TrailerValue => self.trailer_value(bytes),
             State::TrailerLf => self.expect(bytes, b'\n', State::TrailerStart),
-            State::EndLf => self.expect(bytes, b'\n', State::Start),
             State::Spoilt => Err(Malformed::Framing),
         }
     }
@@ -170,19 +187,22 @@ impl Wire {
         if why != Malformed::TooLarge {
             // A NUL is allowed nowhere in a head or a chunk's size, but hyper skips over one in
             // a chunk extension: there a bare LF is refused.
-            return match state {
-                State::Extension => b"\n\0\r\n\r\n".to_vec(),
-                _ => b"\0\r\n\r\n".to_vec(),
+            let poison: &[u8] = if state == State::Extension {
+                b"\n\0\r\n\r\n"
+            } else {
+                b"\0\r\n\r\n"
             };
+            return poison.to_vec();
         }
         // The shortest way to more header lines than hyper takes.
-        let first: &[u8] = match state {
-            State::Target => b" HTTP/1.1\r\n",
-            State::Name => b":\r\n",
-            State::Value => b"\r\n",
-            _ => b"",
-        };
-        let mut out = first.to_vec();
+        let mut out = Vec::new();
+        if state == State::Target {
+            out.extend_from_slice(b"/ HTTP/1.1\r\n");
+        } else if state == State::Name {
+            out.extend_from_slice(b"a:\r\n");
+        } else if state == State::Value {
+            out.extend_from_slice(b"\r\n");
+        }
         for _ in 0..self.bounds.lines.saturating_add(128) {
             out.extend_from_slice(b"a:\r\n");
         }
@@ -233,10 +253,16 @@ impl Wire {
     }
 
     fn start<'a>(&mut self, bytes: &'a [u8]) -> Step<'a> {
-        if bytes.first() == Some(&b'\r') {
+        if let Some((b'\r', rest)) = bytes.split_first() {
+            self.empty += 1;
             self.state = State::StartLf;
-            return Ok(bytes.get(1..).unwrap_or_default());
+            return if self.empty > EMPTY {
+                Err(Malformed::Framing)
+            } else {
+                Ok(rest)
+            };
         }
+        self.empty = 0;
         self.head = 0;
         self.line = 0;
         self.lines = 0;
@@ -300,9 +326,9 @@ impl Wire {
     }
 
     fn field_start<'a>(&mut self, bytes: &'a [u8]) -> Step<'a> {
-        if bytes.first() == Some(&b'\r') {
+        if let Some((b'\r', rest)) = bytes.split_first() {
             self.state = State::HeadLf;
-            return Ok(bytes.get(1..).unwrap_or_default());
+            return Ok(rest);
         }
         if self.lines >= self.bounds.lines {
             return Err(Malformed::TooLarge);
@@ -437,14 +463,14 @@ impl Wire {
         self.expect(bytes, b'\n', State::Size)
     }
 
-    fn trailer_start<'a>(&mut self, bytes: &'a [u8]) -> Step<'a> {
-        if bytes.first() == Some(&b'\r') {
+    fn trailer_start<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        if let Some((b'\r', rest)) = bytes.split_first() {
             self.state = State::EndLf;
-            return Ok(bytes.get(1..).unwrap_or_default());
+            return rest;
         }
         self.name = Name::default();
         self.state = State::TrailerName;
-        Ok(bytes)
+        bytes
     }
 
     fn trailer_name<'a>(&mut self, bytes: &'a [u8]) -> Step<'a> {
@@ -515,4 +541,246 @@ const fn is_token(byte: u8) -> bool {
                 | b'|'
                 | b'~'
         )
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    pub(crate) const BOUNDS: Bounds = Bounds {
+        head: 4096,
+        line: 1024,
+        lines: 20,
+    };
+
+    fn verdict(bytes: &[u8]) -> Result<(), Malformed> {
+        Wire::new(BOUNDS).feed(bytes).map_err(|it| it.why)
+    }
+
+    fn post(fields: &str, body: &str) -> Vec<u8> {
+        format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n{body}").into_bytes()
+    }
+
+    #[test]
+    fn honest_requests_pass_one_after_the_other() {
+        let get = b"GET /a?b=%20#".strip_suffix(b"#").unwrap();
+        let mut stream = [get, b" HTTP/1.1\r\nHost: a\r\nX:y\r\n\r\n"].concat();
+        stream.extend(post("Content-Length: 5\r\n", "hello"));
+        stream.extend(post("content-length:0  \r\n", ""));
+        stream.extend(post(
+            "Transfer-Encoding: Chunked\r\n",
+            "5\r\nhello\r\nA;x=\"y\"\r\n0123456789\r\n0\r\nX-Sum: 1\r\n\r\n",
+        ));
+        stream.extend(b"\r\nGET http://a/ HTTP/1.0\r\n\r\n");
+        assert_eq!(verdict(&stream), Ok(()));
+    }
+
+    #[test]
+    fn s1_ambiguous_framing_is_refused() {
+        for fields in [
+            "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+            "Content-Length: 5\r\nContent-Length: 6\r\n",
+            "Content-Length: 5\r\nContent-Length: 5\r\n",
+            "Transfer-Encoding: chunked, identity\r\n",
+            "Transfer-Encoding: identity, chunked\r\n",
+            "Transfer-Encoding: gzip\r\n",
+            "Transfer-Encoding:\r\n",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding : chunked\r\n",
+            "Transfer-Encoding: \x0bchunked\r\n",
+            "Transfer-Encoding: chunked \x0b\r\n",
+            "Transfer-Encoding: chun ked\r\n",
+            "Content-Length: +5\r\n",
+            "Content-Length: 5,5\r\n",
+            "Content-Length: 5, 5\r\n",
+            "Content-Length: 0x5\r\n",
+            "Content-Length: 5 5\r\n",
+            "Content-Length: -0\r\n",
+            "Content-Length:\r\n",
+            "Content-Length: 99999999999999999999\r\n",
+        ] {
+            assert_eq!(
+                verdict(&post(fields, "")),
+                Err(Malformed::Framing),
+                "{fields:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn s2_http_1_0_has_no_chunks() {
+        let request = b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+        assert_eq!(verdict(request), Err(Malformed::Framing));
+    }
+
+    #[test]
+    fn s3_chunks_are_framed_strictly() {
+        let long = format!("5;{}\r\nhello\r\n0\r\n\r\n", "x".repeat(257));
+        for body in [
+            "5\nhello\r\n0\r\n\r\n",
+            "5\r\nhello\n0\r\n\r\n",
+            "5\r\nhelloX\r\n0\r\n\r\n",
+            "5 \r\nhello\r\n0\r\n\r\n",
+            "+5\r\nhello\r\n0\r\n\r\n",
+            "0x5\r\nhello\r\n0\r\n\r\n",
+            "\r\nhello\r\n0\r\n\r\n",
+            ";x\r\nhello\r\n0\r\n\r\n",
+            "5;a\nb\r\nhello\r\n0\r\n\r\n",
+            "5;a\rb\r\nhello\r\n0\r\n\r\n",
+            "0000000000000005\r\nhello\r\n0\r\n\r\n",
+            "0\r\nContent-Length: 3\r\n\r\n",
+            "0\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "0\r\nHost: b\r\n\r\n",
+            "0\r\nX : y\r\n\r\n",
+            "0\r\nX: y\n\r\n",
+            "0\r\n\n",
+            long.as_str(),
+        ] {
+            let request = post("Transfer-Encoding: chunked\r\n", body);
+            assert_eq!(verdict(&request), Err(Malformed::Framing), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn h11_heads_are_framed_strictly() {
+        for fields in [
+            "X: a\rb\r\n",
+            "X: a\0b\r\n",
+            "X: a\nY: b\r\n",
+            "X: a\r\n folded\r\n",
+            "X: a\r\n\tfolded\r\n",
+            "X : a\r\n",
+            ": a\r\n",
+            "X\r\n",
+            "X\0: a\r\n",
+            "X: a\r\r\n",
+        ] {
+            assert_eq!(
+                verdict(&post(fields, "")),
+                Err(Malformed::Framing),
+                "{fields:?}"
+            );
+        }
+        for head in [
+            "GET / HTTP/1.1\nHost: a\n\n",
+            "GET / HTTP/1.1 \r\nHost: a\r\n\r\n",
+            "GET / HTTP/1.2\r\nHost: a\r\n\r\n",
+            "GET / http/1.1\r\nHost: a\r\n\r\n",
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\n\rX",
+            "\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "\r\n\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /\r\n\r\n",
+        ] {
+            assert!(verdict(head.as_bytes()).is_err(), "{head:?}");
+        }
+    }
+
+    #[test]
+    fn p2_p4_a_target_without_sense_is_refused() {
+        for target in ["/a#b", "/a b", "/a\x01", "/a\tb", "/\x7f"] {
+            let head = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+            let why = verdict(head.as_bytes()).unwrap_err();
+            assert!(
+                matches!(why, Malformed::Target | Malformed::Framing),
+                "{target:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn p5_there_is_one_host() {
+        let twice = post("Host: a\r\n", "");
+        assert_eq!(verdict(&twice), Err(Malformed::Host));
+        assert_eq!(verdict(&post("hOsT: b\r\n", "")), Err(Malformed::Host));
+    }
+
+    #[test]
+    fn p8_a_method_has_a_bound() {
+        let long = format!("{} / HTTP/1.1\r\nHost: a\r\n\r\n", "M".repeat(40));
+        assert_eq!(verdict(long.as_bytes()), Err(Malformed::Method));
+        let connect = b"CONNECT h:80 HTTP/1.1\r\nHost: h\r\n\r\n";
+        assert_eq!(verdict(connect), Err(Malformed::Method));
+        assert_eq!(verdict(b" / HTTP/1.1\r\n\r\n"), Err(Malformed::Method));
+    }
+
+    #[test]
+    fn h12_heads_have_bounds_and_cookies_a_wider_one() {
+        let line = format!("X: {}\r\n", "a".repeat(1100));
+        assert_eq!(verdict(&post(&line, "")), Err(Malformed::TooLarge));
+        assert_eq!(
+            verdict(&post(&"X: y\r\n".repeat(20), "")),
+            Err(Malformed::TooLarge)
+        );
+        let target = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(1100));
+        assert_eq!(verdict(target.as_bytes()), Err(Malformed::TooLarge));
+        let much = format!("X: {}\r\n", "a".repeat(900)).repeat(5);
+        assert_eq!(verdict(&post(&much, "")), Err(Malformed::TooLarge));
+        let cookie = |length| post(&format!("Cookie: {}\r\n", "a".repeat(length)), "");
+        let wide = Bounds {
+            head: 96 << 10,
+            ..BOUNDS
+        };
+        assert!(Wire::new(wide).feed(&cookie(65_000)).is_ok());
+        assert!(Wire::new(wide).feed(&cookie(66_000)).is_err());
+    }
+
+    #[test]
+    fn after_a_fault_nothing_is_in_order() {
+        let mut wire = Wire::new(BOUNDS);
+        assert!(wire.feed(b"GET /#").is_err());
+        assert_eq!(wire.feed(b"GET / HTTP/1.1\r\n").unwrap_err().at, 0);
+    }
+
+    /// Pieces of requests, good and bad, so that random streams get far.
+    fn piece() -> impl Strategy<Value = Vec<u8>> {
+        let known = prop::sample::select(vec![
+            "GET / HTTP/1.1\r\n",
+            "POST /x HTTP/1.1\r\nHost: a\r\n",
+            "Host: b\r\n",
+            "Content-Length: 3\r\n",
+            "Transfer-Encoding: chunked\r\n",
+            "\r\n",
+            "3\r\nabc\r\n",
+            "0\r\n\r\n",
+            "abc",
+            "X: y\r\n",
+            "\n",
+            "\r",
+            "#",
+        ]);
+        prop_oneof![
+            8 => known.prop_map(|it| it.as_bytes().to_vec()),
+            1 => prop::collection::vec(any::<u8>(), 0..4),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_stream_is_judged_alike_however_it_is_cut(
+            pieces in prop::collection::vec(piece(), 0..24),
+            cuts in prop::collection::vec(1..9usize, 1..40),
+        ) {
+            let stream = pieces.concat();
+            let whole = Wire::new(BOUNDS).feed(&stream);
+            let mut wire = Wire::new(BOUNDS);
+            let mut rest = stream.as_slice();
+            let mut cut = Ok(());
+            for length in cuts.iter().cycle() {
+                if rest.is_empty() || cut.is_err() {
+                    break;
+                }
+                let (now, later) = rest.split_at(rest.len().min(*length));
+                cut = wire.feed(now);
+                rest = later;
+            }
+            prop_assert_eq!(
+                whole.map_err(|it| it.why),
+                cut.map_err(|it| it.why)
+            );
+        }
+    }
 }

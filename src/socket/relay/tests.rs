@@ -1,1 +1,528 @@
+//! Relays over pipes in memory, under real vigils.
 
+use std::{net::SocketAddr, sync::Arc};
+
+use http::Method;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::{
+    authn::{self, Shown},
+    authz::{self, Ask, Decision, Fetch},
+    clock::{Clock, Timestamp},
+    intake::path::Decided,
+    name::TenantId,
+    route::{HostRoute, PathMatch, PathRoute, RouteTable, Routes, Tighten, Upstream},
+    session::{self, Ended, fixture},
+    socket::{
+        conversation::tests::terms_of,
+        frame::{self, Opcode},
+        guard::Guard,
+    },
+};
+
+const HOST: &str = "r1.example.net";
+const TENANT: &str = "t1";
+
+/// A gateway with one tenant, one login and one socket between two ends that the test holds.
+struct Stage {
+    clock: Clock,
+    cell: Arc<session::Cell>,
+    routes: Arc<Routes>,
+    draining: CancellationToken,
+    metrics: Metrics,
+    rules: SocketRules,
+    touched: Cell<u32>,
+}
+
+fn upstream() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 1880))
+}
+
+fn table(tenant: &str, address: SocketAddr) -> (Arc<HostRoute>, RouteTable) {
+    let route = Arc::new(HostRoute {
+        pattern: HOST.into(),
+        tenant: TenantId::from(tenant),
+        changed_hands: false,
+        owner: "p".into(),
+        paths: vec![PathRoute {
+            matches: PathMatch::Prefix {
+                text: "/".to_owned(),
+                no_regex: false,
+            },
+            upstreams: [Upstream {
+                address,
+                label: "c".into(),
+            }]
+            .into(),
+            dest: None,
+            tighten: Tighten::default(),
+            internal: false,
+        }],
+        settings: Arc::default(),
+        rules: Arc::default(),
+        guarded: true,
+        path_matters: false,
+        plain_http: false,
+    });
+    let mut table = RouteTable::default();
+    table.exact.insert(fixture::host(HOST), Arc::clone(&route));
+    (route, table)
+}
+
+impl Stage {
+    fn set() -> Self {
+        let routes = Arc::new(Routes::default());
+        routes.swap(table(TENANT, upstream()).1);
+        Self {
+            clock: Clock::held(fixture::START),
+            cell: fixture::cell(&fixture::user("alice"), 2, HOST, TENANT),
+            routes,
+            draining: CancellationToken::new(),
+            metrics: Metrics::new(),
+            rules: SocketRules::default(),
+            touched: Cell::default(),
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn vigil(&self) -> Vigil {
+        let (route, _) = table(TENANT, upstream());
+        let ask = Ask {
+            host: fixture::host(HOST),
+            path: Decided::Plain("/".to_owned()),
+            method: Method::GET,
+            client: "192.0.2.7".parse().unwrap(),
+            kind: authz::Kind::Socket,
+            fetch: Fetch {
+                site: None,
+                present: false,
+                top_level: false,
+                origin: Some(format!("https://{HOST}")),
+            },
+            own_origin: format!("https://{HOST}"),
+        };
+        let identity = authn::fixture::identity(&self.cell, HOST, TENANT, Shown::Cookie);
+        let path = route.paths.first();
+        let decision = authz::decide(&route, path, ask, Ok(identity), self.now());
+        let Decision::Admit(permit) = decision else {
+            panic!("{decision:?}");
+        };
+        Vigil::new(
+            permit,
+            upstream(),
+            Arc::clone(&self.routes),
+            self.routes.epoch(),
+            self.clock.clone(),
+            self.draining.clone(),
+        )
+    }
+
+    /// Runs a relay with `test` at both its ends.
+    async fn play<F>(&self, mode: Mode, pipe: usize, test: impl FnOnce(End2, End2) -> F) -> End
+    where
+        F: Future<Output = ()>,
+    {
+        let (client, client_leg) = duplex(pipe);
+        let (server, server_leg) = duplex(pipe);
+        let setting = Setting {
+            rules: &self.rules,
+            touch_every: Duration::from_secs(60),
+            login_url: "https://auth.example.net/login",
+            metrics: &self.metrics,
+        };
+        let leg = |io| Leg {
+            io,
+            read: Bytes::new(),
+        };
+        let relay = relay(
+            leg(client_leg),
+            leg(server_leg),
+            self.vigil(),
+            mode,
+            &setting,
+            || self.touched.set(self.touched.get() + 1),
+        );
+        let client = End2::new(client, Way::Up);
+        let server = End2::new(server, Way::Down);
+        let (end, ()) = tokio::join!(relay, test(client, server));
+        end
+    }
+}
+
+fn plain() -> Mode {
+    Mode::Plain {
+        max_frame: 16 << 20,
+    }
+}
+
+fn engine() -> Mode {
+    Mode::EngineIo(Box::new(Guard::open(Arc::new(terms_of("alice", 1)))))
+}
+
+/// One end of a socket: what it sends goes `way`.
+struct End2 {
+    io: DuplexStream,
+    way: Way,
+    inbox: Vec<u8>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Heard {
+    Text(String),
+    Binary(Vec<u8>),
+    Close(u16),
+    Gone,
+}
+
+impl End2 {
+    fn new(io: DuplexStream, way: Way) -> Self {
+        Self {
+            io,
+            way,
+            inbox: Vec::new(),
+        }
+    }
+
+    async fn say(&mut self, text: &str) {
+        self.send(Opcode::Text, text.as_bytes()).await;
+    }
+
+    async fn send(&mut self, opcode: Opcode, payload: &[u8]) {
+        let mut out = Vec::new();
+        frame::write(&mut out, self.way, opcode, payload);
+        self.io.write_all(&out).await.unwrap();
+    }
+
+    async fn hear(&mut self) -> Heard {
+        let from = match self.way {
+            Way::Up => Way::Down,
+            Way::Down => Way::Up,
+        };
+        loop {
+            if let Some(header) = frame::parse(&self.inbox, from).unwrap()
+                && header.total() <= self.inbox.len()
+            {
+                let mut plain = Vec::new();
+                frame::unmask_into(&header, header.payload(&self.inbox), &mut plain);
+                self.inbox.drain(..header.total());
+                return match header.opcode {
+                    Opcode::Text => Heard::Text(String::from_utf8(plain).unwrap()),
+                    Opcode::Close => Heard::Close(u16::from_be_bytes([plain[0], plain[1]])),
+                    _ => Heard::Binary(plain),
+                };
+            }
+            let mut buffer = [0; 4096];
+            match self.io.read(&mut buffer).await {
+                Ok(0) | Err(_) => return Heard::Gone,
+                Ok(read) => self.inbox.extend_from_slice(&buffer[..read]),
+            }
+        }
+    }
+
+    async fn hears(&mut self, text: &str) {
+        assert_eq!(self.hear().await, Heard::Text(text.to_owned()));
+    }
+
+    /// Opens the Engine.IO connection and a namespace, from this upstream's side.
+    async fn opens(&mut self, client: &mut Self) {
+        self.say(r#"0{"sid":"abc"}"#).await;
+        assert!(
+            matches!(client.hear().await, Heard::Text(it) if it.starts_with(r#"0{"sid":"abc."#))
+        );
+        client.say(r#"40/app,{"user":{"userId":"admin"}}"#).await;
+        self.hears("40/app,{}").await;
+        self.say(r#"40/app,{"sid":"me"}"#).await;
+        client.hears(r#"40/app,{"sid":"me"}"#).await;
+    }
+}
+
+const NOTICE: &str = r#"42/app,["uiBuilderControl",{"uibuilderCtrl":"session invalid","from":"server","reason":"revoked","login_url":"https://auth.example.net/login"}]"#;
+
+#[tokio::test(start_paused = true)]
+async fn w17_a_plain_websocket_talks_and_closes() {
+    let stage = Stage::set();
+    let end = stage
+        .play(plain(), 64, |mut client, mut server| async move {
+            client.say("hello").await;
+            server.hears("hello").await;
+            let large = vec![9; 200_000];
+            tokio::join!(server.send(Opcode::Binary, &large), async {
+                assert_eq!(client.hear().await, Heard::Binary(large.clone()));
+            });
+            client.send(Opcode::Close, &1000u16.to_be_bytes()).await;
+            assert_eq!(server.hear().await, Heard::Close(1000));
+            server.send(Opcode::Close, &1000u16.to_be_bytes()).await;
+            assert_eq!(client.hear().await, Heard::Close(1000));
+            assert_eq!(client.hear().await, Heard::Gone);
+        })
+        .await;
+    assert_eq!(end, End::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn w17_a_silent_plain_websocket_is_closed_with_its_session() {
+    let stage = Stage::set();
+    let cell = Arc::clone(&stage.cell);
+    let end = stage
+        .play(plain(), 1024, |mut client, mut server| async move {
+            client.say("hello").await;
+            server.hears("hello").await;
+            fixture::end(&cell, Ended::Logout);
+            assert_eq!(client.hear().await, Heard::Close(1008));
+            assert_eq!(server.hear().await, Heard::Close(1008));
+            assert_eq!(server.hear().await, Heard::Gone);
+        })
+        .await;
+    assert_eq!(end, End::Over(Over::Session(Ended::Logout)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn w6_w7_socket_io_is_told_and_disconnected_on_both_sides() {
+    let stage = Stage::set();
+    let cell = Arc::clone(&stage.cell);
+    stage
+        .play(engine(), 4096, |mut client, mut server| async move {
+            server.opens(&mut client).await;
+            fixture::end(&cell, Ended::Revoked);
+            client.hears(NOTICE).await;
+            client.hears("41/app,").await;
+            assert_eq!(client.hear().await, Heard::Close(1008));
+            server.hears("41/app,").await;
+            assert_eq!(server.hear().await, Heard::Close(1008));
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_closes_the_transport_only() {
+    let stage = Stage::set();
+    let draining = stage.draining.clone();
+    let end = stage
+        .play(engine(), 4096, |mut client, mut server| async move {
+            server.opens(&mut client).await;
+            draining.cancel();
+            assert_eq!(client.hear().await, Heard::Close(1001));
+            assert_eq!(server.hear().await, Heard::Close(1001));
+        })
+        .await;
+    assert_eq!(end, End::Over(Over::Draining));
+}
+
+#[tokio::test(start_paused = true)]
+async fn w5_a_tenant_that_is_gone_or_another_closes_and_an_equal_table_does_not() {
+    for (tenant, address, code) in [
+        ("t1", SocketAddr::from(([127, 0, 0, 1], 9)), 1001),
+        ("t2", upstream(), 1008),
+    ] {
+        let stage = Stage::set();
+        let routes = Arc::clone(&stage.routes);
+        stage
+            .play(plain(), 4096, |mut client, mut server| async move {
+                routes.swap(table(TENANT, upstream()).1);
+                client.say("still").await;
+                server.hears("still").await;
+                routes.swap(table(tenant, address).1);
+                assert_eq!(client.hear().await, Heard::Close(code));
+                assert_eq!(server.hear().await, Heard::Close(code));
+            })
+            .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn w3_a_session_past_its_time_ends_the_socket_at_its_next_frame() {
+    let stage = Stage::set();
+    let clock = stage.clock.clone();
+    let end = stage
+        .play(plain(), 4096, |mut client, mut server| async move {
+            server.say("before").await;
+            client.hears("before").await;
+            clock.advance(Duration::from_secs(13 * 3600));
+            server.say("after").await;
+            assert_eq!(client.hear().await, Heard::Close(1008));
+            assert_eq!(server.hear().await, Heard::Close(1008));
+        })
+        .await;
+    assert_eq!(end, End::Over(Over::Session(Ended::LoginExpired)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn w21_what_is_not_in_the_grammar_is_not_relayed_and_closes() {
+    for bad in [
+        "42/other,[\"a\"]",
+        "2/app, 1[",
+        "40/a/../b,",
+        "bAAAA",
+        "42/app,[1]",
+    ] {
+        let stage = Stage::set();
+        stage
+            .play(engine(), 4096, |mut client, mut server| async move {
+                server.opens(&mut client).await;
+                client.say(bad).await;
+                assert_eq!(client.hear().await, Heard::Close(1008));
+                assert_eq!(server.hear().await, Heard::Close(1008));
+            })
+            .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn w10_a_refused_namespace_is_answered_by_us() {
+    let mut terms = terms_of("alice", 1);
+    terms.namespaces = vec![vec!["/app".to_owned()]];
+    let mode = Mode::EngineIo(Box::new(Guard::open(Arc::new(terms))));
+    let stage = Stage::set();
+    stage
+        .play(mode, 4096, |mut client, mut server| async move {
+            server.opens(&mut client).await;
+            client.say("40/other,").await;
+            assert!(matches!(client.hear().await, Heard::Text(it) if it.starts_with("44/other,{")));
+            client.say("42/app,[\"a\"]").await;
+            server.hears("42/app,[\"a\"]").await;
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_falls_over_closes_the_client_with_1001() {
+    let stage = Stage::set();
+    let end = stage
+        .play(plain(), 4096, |mut client, server| async move {
+            drop(server);
+            assert_eq!(client.hear().await, Heard::Close(1001));
+        })
+        .await;
+    assert_eq!(end, End::UpstreamGone);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_neither_reads_nor_answers_holds_nothing_up() {
+    let stage = Stage::set();
+    let cell = Arc::clone(&stage.cell);
+    let started = Instant::now();
+    stage
+        .play(plain(), 64, |mut client, server| async move {
+            // The server reads nothing: the client's frames fill the pipes.
+            for _ in 0..3 {
+                client.say(&"x".repeat(50)).await;
+            }
+            fixture::end(&cell, Ended::Disabled);
+            assert_eq!(client.hear().await, Heard::Close(1008));
+            assert_eq!(client.hear().await, Heard::Gone);
+            drop(server);
+        })
+        .await;
+    assert!(started.elapsed() <= Duration::from_secs(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn w3_an_open_socket_counts_as_use_and_under_session_only_what_a_person_sends() {
+    for (idle, silent) in [(SocketIdle::Absolute, 5), (SocketIdle::Session, 0)] {
+        let mut stage = Stage::set();
+        stage.rules.idle = idle;
+        stage
+            .play(engine(), 4096, |mut client, mut server| async move {
+                server.opens(&mut client).await;
+                for _ in 0..11 {
+                    tokio::time::advance(Duration::from_secs(30)).await;
+                    server.say("2").await;
+                    client.hears("2").await;
+                    client.say("3").await;
+                    server.hears("3").await;
+                }
+            })
+            .await;
+        // (Opening the namespace was the person's page, once.)
+        assert_eq!(stage.touched.get(), silent + 1, "{idle:?}");
+    }
+}
+
+/// Numbered streams in both directions at once; the session ends in the midst of them.
+async fn numbers(mode: Mode, prefix: &str, pipe: usize) {
+    let stage = Stage::set();
+    let cell = Arc::clone(&stage.cell);
+    let is_engine = matches!(mode, Mode::EngineIo(_));
+    stage
+        .play(mode, pipe, |mut client, mut server| async move {
+            if is_engine {
+                server.opens(&mut client).await;
+            }
+            let sent = Cell::new(usize::MAX);
+            let over = Cell::new(false);
+            let (client_in, client_out) = tokio::io::split(client.io);
+            let (server_in, server_out) = tokio::io::split(server.io);
+            let stream = |mut out: tokio::io::WriteHalf<DuplexStream>, way| {
+                let (sent, over, cell) = (&sent, &over, &cell);
+                async move {
+                    for number in 0..1000usize {
+                        if way == Way::Up && number == 300 {
+                            fixture::end(cell, Ended::Logout);
+                            over.set(true);
+                            sent.set(number);
+                        }
+                        let mut bytes = Vec::new();
+                        let late = if over.get() { "late" } else { "" };
+                        let text = format!("{prefix}[\"n\",\"{late}\",{number}]");
+                        frame::write_text(&mut bytes, way, &text);
+                        if out.write_all(&bytes).await.is_err() {
+                            break;
+                        }
+                        tokio::task::yield_now().await;
+                    }
+                    out
+                }
+            };
+            let listen = |mut io: tokio::io::ReadHalf<DuplexStream>, from| async move {
+                let (mut all, mut buffer, mut next) = (Vec::new(), [0; 512], 0);
+                loop {
+                    match io.read(&mut buffer).await {
+                        Ok(0) | Err(_) => break,
+                        Ok(read) => all.extend_from_slice(&buffer[..read]),
+                    }
+                }
+                let mut closed = None;
+                let mut at = 0;
+                while let Some(header) = frame::parse(&all[at..], from).unwrap() {
+                    let mut plain = Vec::new();
+                    frame::unmask_into(&header, header.payload(&all[at..]), &mut plain);
+                    assert!(at + header.total() <= all.len(), "a frame was cut");
+                    at += header.total();
+                    if header.opcode == Opcode::Close {
+                        closed = Some(u16::from_be_bytes([plain[0], plain[1]]));
+                        continue;
+                    }
+                    let text = String::from_utf8(plain).unwrap();
+                    if text.contains("[\"n\"") {
+                        assert!(!text.contains("late"), "sent after the end: {text}");
+                        assert!(text.ends_with(&format!(",{next}]")), "{text} {next}");
+                        next += 1;
+                    }
+                }
+                assert_eq!(closed, Some(1008));
+                next
+            };
+            let (client_heard, server_heard, _, _) = tokio::join!(
+                listen(client_in, Way::Down),
+                listen(server_in, Way::Up),
+                stream(client_out, Way::Up),
+                stream(server_out, Way::Down),
+            );
+            assert!(server_heard <= sent.get());
+            assert!(client_heard > 0 && server_heard > 0);
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_passes_after_the_end() {
+    for pipe in [70, 512, 8192] {
+        numbers(plain(), "", pipe).await;
+        numbers(engine(), "42/app,", pipe).await;
+    }
+}
