@@ -14,7 +14,7 @@ use std::{
 
 use super::{Cell, Ended, Profile, ending::owe};
 use crate::{
-    clock::Clock,
+    clock::{Clock, Timestamp},
     config::SessionRules,
     name::{HostName, TenantId, UserId},
     random, secret,
