@@ -6,7 +6,7 @@
 
 use std::{cell::RefCell, io, rc::Rc, time::Duration};
 
-use http::{Request, Response, StatusCode, header, uri::PathAndQuery};
+use http::{Method, Request, Response, StatusCode, header, uri::PathAndQuery};
 use http_body::Body as _;
 
 use crate::{

@@ -15,7 +15,7 @@ use crate::{
     forward::{self, Choice, Errand, ForwardError, Pool, Stamp},
     intake::{self, Arrival, Inbound, Level, Malformed},
     name::TenantId,
-    portal,
+    portal::{self, Asked},
     reply::{self, Asker, Refusal},
     route::{Destination, HostRoute, PathRoute},
     signin::cookie,
@@ -226,13 +226,22 @@ impl Pipeline {
         let permit = match authz::decide(&route, path.as_ref(), ask, identity, house.clock.now()) {
             Decision::Admit(permit) => permit,
             Decision::SignIn(why, policy) => {
-                return self.sign_in(&inbound, &route, why, policy, asker);
+                let need = Asked::SignIn(why, policy);
+                return Ok(self.challenge(&inbound, Some(&route), need));
             }
-            Decision::StepUp(policy) => return self.step_up(&inbound, &route, policy, asker),
+            Decision::StepUp(policy) => {
+                let need = Asked::StepUp(policy);
+                return Ok(self.challenge(&inbound, Some(&route), need));
+            }
             Decision::Forbidden(_) => return Err(Refusal::Forbidden),
             Decision::CrossSite => return Err(Refusal::CrossSite),
             Decision::Ambiguous => return Err(Malformed::Ambiguous.into()),
         };
+        if let Some(identity) = permit.identity() {
+            house
+                .sessions
+                .touch(&identity.lease().cell, house.clock.now());
+        }
         let path = path.ok_or(Refusal::NotFound)?;
         let mut response = self
             .pass::<IO>(visitor, inbound, permit, &path, epoch, engine)
@@ -291,14 +300,8 @@ impl Pipeline {
             return Ok(portal::gate(&house.desk(), inbound, None, identity).await);
         }
         let why = identity.err().unwrap_or(NotSignedIn::Missing);
-        self.to_portal(
-            &inbound,
-            &house.nobody_tenant,
-            false,
-            Policy::TwoFactor,
-            asker,
-        )
-        .ok_or_else(|| self.not_signed_in(why))
+        let need = Asked::SignIn(why, Policy::TwoFactor);
+        Ok(self.challenge(&inbound, None, need))
     }
 
     async fn identify(
@@ -340,91 +343,21 @@ impl Pipeline {
             }
             found => found,
         };
-        if let Ok(identity) = &found {
-            house.sessions.touch(&identity.lease().cell, now);
-        }
         Ok(found)
     }
 
-    fn sign_in(
+    /// What somebody is told who must sign in first, or more strongly.
+    fn challenge(
         &self,
         inbound: &Inbound,
-        route: &HostRoute,
-        why: NotSignedIn,
-        policy: Policy,
-        asker: &Asker,
-    ) -> Result<Response<Body>, Refusal> {
-        self.to_portal(inbound, &route.tenant, route.changed_hands, policy, asker)
-            .ok_or_else(|| self.not_signed_in(why))
-    }
-
-    fn step_up(
-        &self,
-        inbound: &Inbound,
-        route: &HostRoute,
-        policy: Policy,
-        asker: &Asker,
-    ) -> Result<Response<Body>, Refusal> {
-        self.to_portal(inbound, &route.tenant, route.changed_hands, policy, asker)
-            .ok_or_else(|| Refusal::NotEnough {
-                policy,
-                login_url: Some(self.login_url()),
-            })
+        route: Option<&HostRoute>,
+        need: Asked,
+    ) -> Response<Body> {
+        portal::challenge(&self.house.desk(), inbound, route, need)
     }
 
     fn login_url(&self) -> String {
         format!("{}/login", self.house.portal_origin())
-    }
-
-    fn not_signed_in(&self, why: NotSignedIn) -> Refusal {
-        Refusal::NotSignedIn {
-            why,
-            login_url: Some(self.login_url()),
-        }
-    }
-
-    /// The way to the portal, for a navigation.
-    fn to_portal(
-        &self,
-        inbound: &Inbound,
-        tenant: &TenantId,
-        changed_hands: bool,
-        policy: Policy,
-        asker: &Asker,
-    ) -> Option<Response<Body>> {
-        if !asker.navigation || inbound.websocket {
-            return None;
-        }
-        let house = &*self.house;
-        let (others, level) = (&inbound.credentials.others, policy as u8);
-        let start = house.signin.start(
-            &inbound.host,
-            tenant,
-            &inbound.target,
-            level,
-            house.clock.now(),
-            others,
-        );
-        let met = house
-            .signin
-            .meet(others, &inbound.host, tenant, changed_hands);
-        let location =
-            HeaderValue::try_from(format!("{}?state={}", self.login_url(), start.state)).ok()?;
-        let mut response = Response::new(Body::Empty);
-        *response.status_mut() = StatusCode::FOUND;
-        let headers = response.headers_mut();
-        headers.insert(header::LOCATION, location);
-        for cookie in start.set_cookie.into_iter().chain(met.set_cookie) {
-            headers.append(header::SET_COOKIE, cookie);
-        }
-        if met.clear {
-            headers.insert(
-                "clear-site-data",
-                HeaderValue::from_static("\"cache\", \"storage\""),
-            );
-        }
-        reply::headers::secure(&mut response, reply::headers::Referrer::None);
-        Some(response)
     }
 
     /// There and back, under a permit.

@@ -13,11 +13,11 @@ use tokio::task::LocalSet;
 
 use super::{ExplainArgs, Outcome, desk, print, stop};
 use crate::{
-    authz::{Ask, Fetch, Kind, Source, required},
+    authz::{Ask, Fetch, Kind, Source, Verdict, Who, judge},
     clock::Clock,
     config::Policy,
     discovery,
-    intake::path::{self, Decided},
+    intake::path,
     name::{HostName, UserName},
     route::{Destination, RouteTable},
     session::Profile,
@@ -95,11 +95,6 @@ fn verdict(table: &RouteTable, url: &Url, who: Option<&Profile>, args: &ExplainA
         "host     {} (tenant {}, {})\n",
         route.pattern, route.tenant, route.owner
     );
-    if route.path_matters && decided == Decided::Ambiguous {
-        return format!(
-            "{out}answer   400: the path could be read in two ways, and a rule depends on it"
-        );
-    }
     let path = route.path(&decided, &url.path);
     let ask = Ask {
         host: url.host.clone(),
@@ -117,9 +112,32 @@ fn verdict(table: &RouteTable, url: &Url, who: Option<&Profile>, args: &ExplainA
         )),
         None => out.push_str("upstream none\n"),
     }
-    let needs = match required(&route, path, &ask, who) {
-        Ok(needs) => needs,
-        Err(forbidden) => return format!("{out}answer   403: {forbidden}"),
+    let now = Clock::system().now();
+    let who = who.map(|profile| Who {
+        profile,
+        level: args.level,
+        auth_time: now,
+    });
+    let known = who.is_some();
+    let (needs, answer) = match judge(&route, path, &ask, who, now) {
+        Verdict::Ambiguous => {
+            return format!(
+                "{out}answer   400: the path could be read in two ways, and a rule depends on it"
+            );
+        }
+        Verdict::Forbidden(forbidden) => return format!("{out}answer   403: {forbidden}"),
+        Verdict::Open(needs) if path.is_none() => (needs, "404: no path of this host"),
+        Verdict::Open(needs) => (needs, "forwarded, as nobody's"),
+        Verdict::SignIn(needs) => (
+            needs,
+            "302 to the portal for a navigation, 401 JSON for anything else",
+        ),
+        Verdict::StepUp(needs) => (
+            needs,
+            "302 to a stronger sign-in for a navigation, 401 JSON for anything else",
+        ),
+        Verdict::Enough(needs) if path.is_none() => (needs, "404: no path of this host"),
+        Verdict::Enough(needs) => (needs, "forwarded"),
     };
     let source = match needs.source {
         Source::Rule(line) => format!("the rule on line {line}"),
@@ -131,16 +149,9 @@ fn verdict(table: &RouteTable, url: &Url, who: Option<&Profile>, args: &ExplainA
     if let Some(age) = needs.max_age {
         out.push_str(&format!("max_age  {}s\n", age.as_secs()));
     }
-    let asked = needs.policy as u8;
-    let answer = match who {
-        _ if needs.policy == Policy::Open => "forwarded, as nobody's",
-        None => "302 to the portal for a navigation, 401 JSON for anything else",
-        Some(_) if args.level < asked => {
-            "302 to a stronger sign-in for a navigation, 401 JSON for anything else"
-        }
-        Some(_) if path.is_none() => "404: no path of this host",
-        Some(_) => "forwarded",
-    };
+    if !known && needs.policy != Policy::Open {
+        out.push_str("user     nobody is signed in\n");
+    }
     out.push_str(&format!("answer   {answer}"));
     out
 }

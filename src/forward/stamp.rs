@@ -137,7 +137,7 @@ impl Text {
 
     /// A number or an address. (Writing to a buffer that grows cannot fail.)
     fn show(&mut self, it: impl Display) -> &mut Self {
-        drop(write!(self.0, "{it}"));
+        let _ = write!(self.0, "{it}");
         self
     }
 

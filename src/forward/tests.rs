@@ -637,6 +637,27 @@ fn a_tenant_that_says_who_may_frame_it_is_believed() {
 }
 
 #[test]
+fn an_answer_without_a_body_claims_no_length_but_one_to_head_does() {
+    let inbound = ask(Method::HEAD, "/");
+    let rules = clean::Rules::of(&route(), &stamp(Level::Guarded), &inbound);
+    for (status, kept) in [(204, false), (304, false), (200, true)] {
+        let mut head = Response::builder()
+            .status(status)
+            .body(())
+            .unwrap()
+            .into_parts()
+            .0;
+        head.headers.insert(header::CONTENT_LENGTH, 9.into());
+        clean::clean(&mut head, &rules);
+        assert_eq!(
+            head.headers.contains_key(header::CONTENT_LENGTH),
+            kept,
+            "{status}"
+        );
+    }
+}
+
+#[test]
 fn an_open_hosts_answers_are_its_own() {
     let lines = [
         ("set-cookie", "x=1; Domain=example.net"),

@@ -20,8 +20,8 @@ const SWEEP: Duration = Duration::from_millis(250);
 const TAIL: Duration = Duration::from_millis(100);
 /// How often use of sessions is written down.
 const FLUSH: Duration = Duration::from_secs(5);
-/// How often what is long over is thrown away.
-const TIDY: Duration = Duration::from_secs(600);
+/// How often what is long over is thrown away, and the store told that this gateway still runs.
+const TIDY: Duration = Duration::from_secs(15);
 
 /// What the thread needs.
 pub(super) struct Chores {
@@ -77,7 +77,7 @@ impl Chores {
                 routes: Arc::clone(&house.routes),
                 metrics: house.metrics.clone(),
                 claims_changed: Arc::clone(&house.claims_changed),
-                findings: Arc::clone(&house.findings),
+                findings: Arc::default(),
                 over: stop.clone(),
             }
             .run(),

@@ -13,7 +13,6 @@ use crate::{
     body::Body,
     clock::Clock,
     config::Config,
-    discovery::Findings,
     intake::{Inbound, IntakeFacts, Level},
     limit::Limiter,
     name::TenantId,
@@ -67,8 +66,6 @@ pub struct House {
     pub claims_changed: Arc<Notify>,
     /// The last change of the store that is applied here.
     pub seen: tokio::sync::Mutex<i64>,
-    /// What discovery found beside the routes.
-    pub findings: Arc<ArcSwap<Findings>>,
     /// The tenant id that the portal's own tokens carry.
     pub portal_tenant: TenantId,
     /// The tenant id that a name under the root has when nobody is there.
@@ -132,7 +129,6 @@ impl House {
             metrics: with.metrics,
             claims_changed: Arc::new(Notify::new()),
             seen: tokio::sync::Mutex::new(with.seen),
-            findings: Arc::default(),
             portal_tenant: TenantId::from("portal"),
             nobody_tenant: TenantId::from("nobody"),
             portal_origin,

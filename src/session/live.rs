@@ -166,7 +166,8 @@ impl Sessions {
 
     fn record(&self, sid: &str, login: NewLogin) -> SessionRecord {
         let now = self.clock.now();
-        let login_exp = now.plus(millis(&self.absolute_millis));
+        // Whole seconds: what the API and the tokens say is exactly what holds.
+        let login_exp = Timestamp::from_secs(now.plus(millis(&self.absolute_millis)).secs());
         let mut agent: String = login.agent.chars().filter(|it| !it.is_control()).collect();
         agent.truncate(agent.floor_char_boundary(AGENT));
         SessionRecord {

@@ -168,32 +168,29 @@ pub enum Confirmed {
 /// at most `patience` in all. Blocks.
 pub fn confirm(path: &Path, seq: i64, patience: Duration) -> io::Result<Confirmed> {
     let deadline = Instant::now() + patience;
-    let mut asked = Vec::new();
+    // All are asked before the first is listened to.
+    let asked: Vec<(PathBuf, Asked)> = sockets(&folder(path))?
+        .into_iter()
+        .map(|socket| {
+            let asked = ask(&socket, seq, deadline);
+            (socket, asked)
+        })
+        .collect();
     let mut missing = Vec::new();
-    for socket in sockets(&folder(path))? {
-        let pid = pid(&socket);
-        match ask(&socket, seq, deadline) {
-            Ok(stream) => asked.push((pid, stream)),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
-                ) => {}
-            Err(_) => missing.push(pid),
+    let mut applied = false;
+    for (socket, asked) in asked {
+        match answer(&socket, asked, seq, deadline) {
+            Answer::Applied => applied = true,
+            Answer::Gone => {}
+            Answer::Missing => missing.push(pid(&socket)),
         }
     }
-    if asked.is_empty() && missing.is_empty() {
-        return Ok(Confirmed::NobodyRuns);
-    }
-    for (pid, stream) in asked {
-        if !heard(stream, seq, deadline) {
-            missing.push(pid);
-        }
-    }
-    Ok(if missing.is_empty() {
+    Ok(if !missing.is_empty() {
+        Confirmed::NotBy(missing)
+    } else if applied {
         Confirmed::ByAll
     } else {
-        Confirmed::NotBy(missing)
+        Confirmed::NobodyRuns
     })
 }
 
@@ -213,20 +210,70 @@ fn left(deadline: Instant) -> Duration {
         .max(Duration::from_millis(1))
 }
 
-fn ask(socket: &Path, seq: i64, deadline: Instant) -> io::Result<BlockingStream> {
-    let mut stream = BlockingStream::connect(socket)?;
-    stream.set_write_timeout(Some(left(deadline)))?;
-    stream.write_all(format!("apply {seq}\n").as_bytes())?;
-    Ok(stream)
+/// A question on its way.
+enum Asked {
+    Waiting(BlockingStream),
+    /// Nobody listens there any more.
+    Gone,
+    /// There is somebody, and we could not ask.
+    Failed,
 }
 
-fn heard(stream: BlockingStream, seq: i64, deadline: Instant) -> bool {
-    if stream.set_read_timeout(Some(left(deadline))).is_err() {
-        return false;
+/// What became of it.
+enum Answer {
+    Applied,
+    Gone,
+    Missing,
+}
+
+fn ask(socket: &Path, seq: i64, deadline: Instant) -> Asked {
+    let asked = BlockingStream::connect(socket).and_then(|mut stream| {
+        stream.set_write_timeout(Some(left(deadline)))?;
+        stream.write_all(format!("apply {seq}\n").as_bytes())?;
+        Ok(stream)
+    });
+    match asked {
+        Ok(stream) => Asked::Waiting(stream),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
+            ) =>
+        {
+            Asked::Gone
+        }
+        Err(_) => Asked::Failed,
     }
+}
+
+/// Waits for the answer. Who hangs up without one is asked again: a gateway that died in
+/// between no longer listens, and one that is gone has nothing left to apply it to.
+fn answer(socket: &Path, mut asked: Asked, seq: i64, deadline: Instant) -> Answer {
+    loop {
+        let stream = match asked {
+            Asked::Waiting(stream) => stream,
+            Asked::Gone => return Answer::Gone,
+            Asked::Failed => return Answer::Missing,
+        };
+        match heard(stream, deadline) {
+            Some(line) if line == format!("ok {seq}\n") => return Answer::Applied,
+            Some(line) if line.is_empty() && Instant::now() < deadline => {
+                asked = ask(socket, seq, deadline);
+            }
+            Some(_) | None => return Answer::Missing,
+        }
+    }
+}
+
+/// One line; empty when the other side hung up; `None` when it said nothing in time.
+fn heard(stream: BlockingStream, deadline: Instant) -> Option<String> {
+    stream.set_read_timeout(Some(left(deadline))).ok()?;
     let mut line = String::new();
-    let read = BufReader::new(stream.take(64)).read_line(&mut line);
-    read.is_ok() && line == format!("ok {seq}\n")
+    match BufReader::new(stream.take(64)).read_line(&mut line) {
+        Ok(_) => Some(line),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Some(String::new()),
+        Err(_) => None,
+    }
 }
 
 #[cfg(test)]

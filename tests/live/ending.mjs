@@ -10,7 +10,15 @@ import { Polling, Raw, handshake } from './lib/sio.mjs';
 import { countingTenant } from './lib/tenants.mjs';
 
 /** Ends `crowd` by `end` (resolves with the moment after which nothing may pass), and holds everything to it. */
-async function nothingPasses({ crowd, bystanders, end, within = 1000 }) {
+async function nothingPasses(what) {
+  try {
+    await holds(what);
+  } finally {
+    await what.crowd.disperse();
+  }
+}
+
+async function holds({ crowd, bystanders, end, within = 1000 }) {
   await Promise.all([crowd.flowing(), bystanders.flowing()]);
   const noticed = [];
   bystanders.members.forEach((member) => member.over.then(() => noticed.push(member.stream)));
@@ -165,16 +173,19 @@ describe('nothing passes after the hard limit of a login', { concurrency: 1 }, (
     const other = await gate.signedIn(bob);
     await other.visit(gate.url('count'));
     const bystanders = await Crowd.gather(gate, tenant, other, 'bob', { busy: 2, silent: 2, pollers: 1 });
-    await nothingPasses({
-      crowd, bystanders,
-      end: async () => {
-        await sleep(end - Date.now());
-        // A second of the wall clock is the finest that a token can say.
-        return end + 20;
-      },
-    });
-    await isOut(gate, client);
-    await bystanders.disperse();
+    try {
+      await nothingPasses({
+        crowd, bystanders,
+        end: async () => {
+          await sleep(end - Date.now());
+          // Two clocks of one machine, and a timer of this program.
+          return end + 20;
+        },
+      });
+      await isOut(gate, client);
+    } finally {
+      await bystanders.disperse();
+    }
   });
 });
 
@@ -207,7 +218,8 @@ describe('a session that nobody uses', { concurrency: 1 }, () => {
       assert.equal(over.code, 1008);
       const last = heard.at(-1).at;
       assert(last - since > 2500 && last - since < 5500, `the last number came ${last - since} ms after the last use`);
-      assert(over.at - last > 500 && over.at - last < 2500, `closed ${over.at - last} ms after the last number`);
+      // The grace in which a new token could come, and the second in which every socket is closed.
+      assert(over.at - last < 2000, `closed ${over.at - last} ms after the last number`);
       assert.equal((await client.api(gate.url('count', '/x'))).status, 401);
     } finally {
       await gate.close();

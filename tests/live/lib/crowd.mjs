@@ -49,6 +49,8 @@ export class Crowd {
   async #plain(stream, every) {
     const { socket, status, body } = await handshake(this.gate, this.client, 'count', `/ws?stream=${stream}&every=${every}`);
     assert(socket, `refused: ${status} ${body}`);
+    socket.early.forEach((data) => this.#hear(stream, JSON.parse(data)));
+    socket.removeAllListeners('message');
     socket.on('message', (data) => this.#hear(stream, JSON.parse(data)));
     const send = (message) => socket.readyState === 1 && (socket.send(JSON.stringify(message)), true);
     this.members.push({ kind: 'ws', stream, every, send, over: closed(socket), stop: () => socket.terminate() });
@@ -57,8 +59,8 @@ export class Crowd {
   async #poller(stream) {
     const socket = connect(this.gate, this.client, 'count', { transports: ['polling'], auth: { stream, every: EVERY_MS } });
     const over = new Promise((resolve) => socket.once('disconnect', (reason) => resolve({ reason, at: Date.now() })));
-    await connected(socket);
     socket.on('down', (message) => this.#hear(stream, message));
+    await connected(socket);
     const send = (message) => socket.connected && (socket.emit('up', message), true);
     this.members.push({ kind: 'poll', stream, every: EVERY_MS, send, over, stop: () => socket.close() });
   }

@@ -115,7 +115,7 @@ export class Raw {
     const raw = new Raw();
     const { socket, ...refused } = await handshake(gate, client, host, `${path}?EIO=4&transport=websocket`, rest);
     if (!socket) throw Object.assign(new Error(`refused: ${refused.status} ${refused.body}`), refused);
-    Object.assign(raw, { socket, prefix: namespace === '/' ? '' : `${namespace},`, packets: [], events: () => {} });
+    Object.assign(raw, { socket, prefix: namespace === '/' ? '' : `${namespace},`, packets: [], pending: [] });
     raw.closed = closed(socket);
     const ready = new Promise((resolve, reject) => {
       const take = (packet) => {
@@ -127,7 +127,7 @@ export class Raw {
           return resolve();
         }
         if (packet.startsWith('44')) return reject(new Error(packet));
-        if (packet.startsWith('42')) return raw.events(...JSON.parse(packet.slice(packet.indexOf('['))));
+        if (packet.startsWith('42')) return raw.#deliver(JSON.parse(packet.slice(packet.indexOf('['))));
         return undefined;
       };
       socket.early.forEach(take);
@@ -137,6 +137,17 @@ export class Raw {
     });
     await ready;
     return raw;
+  }
+
+  #deliver(event) {
+    if (this.hear) this.hear(...event);
+    else this.pending.push(event);
+  }
+
+  /** Who hears the events: all of them, those too that came before. */
+  set events(hear) {
+    this.hear = hear;
+    this.pending.splice(0).forEach((event) => hear(...event));
   }
 
   emit(...event) {

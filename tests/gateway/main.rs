@@ -1,0 +1,19 @@
+//! The default suite: the real gateway on port 0, a stub tenant behind it, real sockets between.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by falling over"
+)]
+
+/// The real house, a stub tenant, a browser.
+mod support;
+
+/// Who is let in, who is sent where.
+mod access;
+/// Requests that no honest client sends.
+mod hostile;
+/// Open sockets and the end of sessions.
+mod sockets;

@@ -1,0 +1,211 @@
+//! Open sockets and the end of sessions.
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Message, protocol::Role},
+};
+
+use crate::support::{Browser, House, soon};
+
+type Socket = WebSocketStream<TlsStream<TcpStream>>;
+
+/// Opens a plain WebSocket on tenant `a` with this browser's cookies; the status if there is none.
+async fn open(house: &House, browser: &Browser, more: &str) -> Result<Socket, u16> {
+    let mut wire = house.wire("a").await;
+    let raw = format!(
+        "GET /comms HTTP/1.1\r\nHost: {}\r\n{}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n",
+        house.authority("a"),
+        browser.cookies(&house.host("a")),
+    );
+    wire.send(&raw).await.unwrap();
+    let answer = soon("the handshake", wire.answer())
+        .await
+        .expect("an answer");
+    if answer.status != 101 {
+        return Err(answer.status);
+    }
+    assert_eq!(
+        answer.header("sec-websocket-accept"),
+        Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+    );
+    let (stream, read) = wire.into_parts();
+    Ok(WebSocketStream::from_partially_read(stream, read, Role::Client, None).await)
+}
+
+fn upgrade(house: &House) -> String {
+    format!(
+        "Origin: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n",
+        house.origin("a")
+    )
+}
+
+async fn echo(socket: &mut Socket, text: &str) {
+    socket.send(Message::text(text)).await.unwrap();
+    let back = soon("an echo", socket.next()).await.unwrap().unwrap();
+    assert_eq!(back, Message::text(text));
+}
+
+/// The close code that comes next.
+async fn closed(socket: &mut Socket) -> u16 {
+    loop {
+        match soon("a close", socket.next()).await {
+            Some(Ok(Message::Close(Some(frame)))) => return frame.code.into(),
+            Some(Ok(_)) => {}
+            other => panic!("no close frame: {other:?}"),
+        }
+    }
+}
+
+async fn alice(house: &House) -> Browser {
+    let mut browser = Browser::signed_in(house, "alice").await;
+    assert_eq!(browser.visit(house, "a", "/").await.status, 200);
+    browser
+}
+
+#[tokio::test]
+async fn w2_w17_a_socket_ends_with_its_session_silent_or_not() {
+    let house = House::open().await;
+    let mut browser = alice(&house).await;
+    let mut busy = open(&house, &browser, &upgrade(&house)).await.unwrap();
+    let mut silent = open(&house, &browser, &upgrade(&house)).await.unwrap();
+    echo(&mut busy, "one").await;
+    let out = browser
+        .post(
+            &house,
+            "auth",
+            "/.portcullis/api/v1/logout",
+            &serde_json::json!({}),
+        )
+        .await;
+    assert!(out.status == 200 || out.status == 204);
+    assert_eq!(closed(&mut busy).await, 1008);
+    assert_eq!(closed(&mut silent).await, 1008);
+    assert_eq!(
+        open(&house, &browser, &upgrade(&house)).await.unwrap_err(),
+        401,
+        "w6"
+    );
+    house.close().await;
+}
+
+#[tokio::test]
+async fn another_users_socket_never_notices() {
+    let house = House::open().await;
+    let mut alice = alice(&house).await;
+    let mut bob = Browser::signed_in(&house, "bob").await;
+    bob.visit(&house, "a", "/").await;
+    let mut hers = open(&house, &alice, &upgrade(&house)).await.unwrap();
+    let mut his = open(&house, &bob, &upgrade(&house)).await.unwrap();
+    alice
+        .post(
+            &house,
+            "auth",
+            "/.portcullis/api/v1/logout",
+            &serde_json::json!({}),
+        )
+        .await;
+    assert_eq!(closed(&mut hers).await, 1008);
+    echo(&mut his, "still here").await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn w1_a_handshake_needs_this_very_origin() {
+    let house = House::open().await;
+    let browser = alice(&house).await;
+    let up = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+    for origin in [
+        format!("Origin: {}\r\n", house.origin("b")),
+        "Origin: null\r\n".to_owned(),
+        String::new(),
+        format!("Origin: {}.evil\r\n", house.origin("a")),
+        format!("Origin: https://{}\r\n", house.host("a")),
+    ] {
+        let refused = open(&house, &browser, &format!("{origin}{up}"))
+            .await
+            .unwrap_err();
+        assert_eq!(refused, 403, "{origin}");
+    }
+    house.close().await;
+}
+
+#[tokio::test]
+async fn w18b_every_spelling_of_an_upgrade_is_judged_as_one() {
+    let house = House::open().await;
+    let browser = alice(&house).await;
+    let origin = format!("Origin: {}\r\n", house.origin("a"));
+    for lines in [
+        "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n",
+        "Connection: Upgrade\r\nUpgrade: WebSocket\r\n",
+        "Connection: keep-alive\r\nConnection: upgrade\r\nUpgrade: websocket\r\n",
+    ] {
+        let mut socket = open(&house, &browser, &format!("{origin}{lines}"))
+            .await
+            .unwrap();
+        echo(&mut socket, "hello").await;
+        let stranger = Browser::default();
+        assert_eq!(
+            open(&house, &stranger, &format!("{origin}{lines}"))
+                .await
+                .unwrap_err(),
+            401
+        );
+    }
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_rule_that_no_longer_admits_ends_the_socket() {
+    use portcullis::{
+        config::{Policy, Rule},
+        name::UserName,
+    };
+    let house = House::open().await;
+    let browser = alice(&house).await;
+    let mut socket = open(&house, &browser, &upgrade(&house)).await.unwrap();
+    echo(&mut socket, "one").await;
+    house
+        .reload(|config| {
+            let bob = Rule {
+                line: 1,
+                users: vec![UserName::parse("bob").unwrap()],
+                policy: Policy::TwoFactor,
+                ..Rule::default()
+            };
+            config.rules = vec![bob].into();
+        })
+        .await;
+    assert_eq!(closed(&mut socket).await, 1008);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_drain_closes_with_1001() {
+    let house = House::open().await;
+    let browser = alice(&house).await;
+    let mut socket = open(&house, &browser, &upgrade(&house)).await.unwrap();
+    echo(&mut socket, "one").await;
+    let gateway = house.gateway;
+    let closing = tokio::task::spawn_blocking(move || gateway.close());
+    assert_eq!(closed(&mut socket).await, 1001);
+    drop(socket);
+    soon("closing", closing).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_unmasked_frame_is_not_relayed() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let house = House::open().await;
+    let browser = alice(&house).await;
+    let socket = open(&house, &browser, &upgrade(&house)).await.unwrap();
+    let mut raw = socket.into_inner();
+    raw.write_all(&[0x81, 0x02, b'h', b'i']).await.unwrap();
+    let mut read = Vec::new();
+    // Whether the close frame or the end of the stream comes first, no echo does.
+    let _ = soon("the end", raw.read_to_end(&mut read)).await;
+    assert!(!read.windows(2).any(|it| it == b"hi"), "{read:?}");
+    house.close().await;
+}

@@ -1,0 +1,24 @@
+//! The real house, a stub tenant, a browser.
+
+pub(crate) mod browser;
+pub(crate) mod house;
+pub(crate) mod instance;
+pub(crate) mod wire;
+
+pub(crate) use browser::Browser;
+pub(crate) use house::House;
+pub(crate) use instance::Instance;
+pub(crate) use wire::{Answer, Wire};
+
+use std::time::Duration;
+
+/// The longest that anything in a test may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits for `future`, but not for ever.
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(it) => it,
+        Err(_) => panic!("too slow: {what}"),
+    }
+}
