@@ -581,7 +581,7 @@ mod tests {
             let body = packets.join("\x1e");
             let mut it = Conversation::resumed();
             if let Ok(judged) = judge_post(&mut it, &terms_of("alice", 1), body.as_bytes()) {
-                let sent = judged.body.map_or(body.clone(), |it| String::from_utf8(it.to_vec()).unwrap());
+                let sent = judged.body.map_or_else(|| body.clone(), |it| String::from_utf8(it.to_vec()).unwrap());
                 prop_assert_eq!(sent, body.replace("{\"token\":1}", "{}"));
             }
         }
