@@ -113,7 +113,7 @@ export class Polling {
 export class Raw {
   static async open(gate, client, host, { path = '/socket.io/', namespace = '/', auth, ...rest } = {}) {
     const raw = new Raw();
-    const { socket, ...refused } = await handshake(gate, client, host, `${path}?EIO=4&transport=websocket`, rest);
+    const { socket, ...refused } = await handshake(gate, client, host, `${path.replace(/\/?$/, '/')}?EIO=4&transport=websocket`, rest);
     if (!socket) throw Object.assign(new Error(`refused: ${refused.status} ${refused.body}`), refused);
     Object.assign(raw, { socket, prefix: namespace === '/' ? '' : `${namespace},`, packets: [], pending: [] });
     raw.closed = closed(socket);
