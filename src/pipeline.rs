@@ -11,7 +11,7 @@ use crate::{
     authn::{self, Audience, Identity, NotSignedIn, Remembered},
     authz::{self, Decision, Permit, Vigil},
     body::Body,
-    config::{Limits, Policy},
+    config::{Limits, Policy, SocketIdle},
     forward::{self, Choice, Errand, ForwardError, Pool, Stamp},
     intake::{self, Arrival, Inbound, Level, Malformed},
     name::TenantId,
@@ -177,7 +177,7 @@ impl Pipeline {
                 Ok(portal::page(&house.desk(), inbound, identity).await)
             }
             Destination::Manager | Destination::NowhereGuarded => {
-                self.nobody_there(visitor, inbound, asker).await
+                self.nobody_there(visitor, inbound).await
             }
             Destination::Nowhere => Ok(unknown_host()),
             Destination::Tenant(route) => {
@@ -237,7 +237,10 @@ impl Pipeline {
             Decision::CrossSite => return Err(Refusal::CrossSite),
             Decision::Ambiguous => return Err(Malformed::Ambiguous.into()),
         };
-        if let Some(identity) = permit.identity() {
+        // Polls come by themselves, whether somebody is there or not.
+        let idle = house.config.load().sockets.idle;
+        let by_itself = engine.is_some() && !inbound.websocket && idle == SocketIdle::Session;
+        if let Some(identity) = permit.identity().filter(|_| !by_itself) {
             house
                 .sessions
                 .touch(&identity.lease().cell, house.clock.now());
@@ -289,7 +292,6 @@ impl Pipeline {
         &self,
         visitor: &Visitor,
         mut inbound: Inbound,
-        asker: &Asker,
     ) -> Result<Response<Body>, Refusal> {
         let house = &*self.house;
         inbound.strip(Level::Guarded, &[]);

@@ -21,7 +21,7 @@ use crate::{
         engineio::Request,
         guard,
         polling::{self, Judged, NoSession, Post, Session},
-        seal::{self, Owner},
+        seal,
     },
 };
 
@@ -50,14 +50,8 @@ impl Pipeline {
         fresh: &Upstream,
     ) -> Result<Engine, Refusal> {
         let house = &*self.house;
-        let identity = permit.identity();
-        let lease = identity.map(|it| it.lease().clone());
-        let seal = house.sealer.for_owner(&Owner {
-            host: &inbound.host,
-            tenant: permit.tenant(),
-            user: identity.map(|it| &it.profile().id),
-            login: lease.as_ref().map(|it| it.cell.sid),
-        });
+        let lease = permit.identity().map(|it| it.lease().clone());
+        let seal = house.sealer.for_permit(permit);
         let now = house.clock.now();
         let (upstream, session, own) = match &request.sid {
             None => (fresh.clone(), None, None),
@@ -77,17 +71,16 @@ impl Pipeline {
             }
         };
         inbound.target = request.target(own.as_deref());
+        // What is judged must not be compressed on its way.
+        inbound.headers.remove(header::ACCEPT_ENCODING);
         let config = house.config.load();
-        let terms = Terms {
+        let terms = Terms::new(
             seal,
-            replica: seal::replica(upstream.address),
-            namespaces: vec![
-                permit.route().settings.socketio.namespaces.clone(),
-                path.tighten.namespaces.clone(),
-            ],
-            max_message: config.sockets.max_message,
-            max_packets: config.sockets.max_polling_packets,
-        };
+            seal::replica(upstream.address),
+            &permit.route().settings.socketio,
+            &path.tighten,
+            &config.sockets,
+        );
         Ok(Engine {
             request,
             terms: Arc::new(terms),
@@ -117,7 +110,16 @@ impl Pipeline {
                 let mut conversation = guard::lock(session.conversation());
                 polling::judge_post(&mut conversation, &engine.terms, &body)
             };
-            let Judged { body: changed, .. } = judged.map_err(judged_bad)?;
+            let Judged {
+                body: changed,
+                used,
+                ..
+            } = judged.map_err(judged_bad)?;
+            if let Some(lease) = engine.lease.as_ref().filter(|_| used) {
+                self.house
+                    .sessions
+                    .touch(&lease.cell, self.house.clock.now());
+            }
             let body = changed.unwrap_or(body);
             if body.is_empty() {
                 return Ok(text("ok"));

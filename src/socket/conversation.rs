@@ -15,6 +15,7 @@ use crate::{
         seal::{self, Seal},
         socketio::{self, Kind, Packet, RESERVED_EVENTS},
     },
+    token,
 };
 
 /// Most namespaces of one connection.
@@ -390,7 +391,7 @@ fn plain<'a>(text: &'a str, member: &Member) -> Option<&'a str> {
 enum Fate {
     Keep,
     Remove,
-    /// The value becomes this string, which needs no escaping.
+    /// The value becomes this JSON.
     Become(String),
 }
 
@@ -417,9 +418,7 @@ fn splice(
         if let Fate::Become(value) = fate {
             let head = slice(text, member.key.start..member.value.start);
             out.extend_from_slice(head.as_bytes());
-            out.push(b'"');
             out.extend_from_slice(value.as_bytes());
-            out.push(b'"');
         } else {
             let all = slice(text, member.key.start..member.value.end);
             out.extend_from_slice(all.as_bytes());
@@ -474,7 +473,7 @@ fn rewrite_auth(
             if gone.contains(&member) {
                 Fate::Remove
             } else if let (true, Some(opened)) = (pid == Some(member), opened) {
-                Fate::Become(opened.id.to_owned())
+                Fate::Become(format!("\"{}\"", opened.id))
             } else {
                 Fate::Keep
             }
@@ -507,7 +506,7 @@ fn seal_pid<'a>(
         &members,
         |member| match &sealed {
             _ if member != pid => Fate::Keep,
-            Some(sealed) => Fate::Become(sealed.clone()),
+            Some(sealed) => Fate::Become(format!("\"{sealed}\"")),
             None => Fate::Remove,
         },
         out,
@@ -572,7 +571,12 @@ fn event(
     let client = sole(text, &members, "_client")?;
     let foreign = sole(text, &members, "_socketId")?
         .filter(|it| own_sid.is_none() || plain(text, it) != own_sid);
-    if client.is_none() && foreign.is_none() {
+    let auth = sole(text, &members, "_auth")?;
+    let without_token = match auth {
+        Some(auth) => without_token(slice(text, auth.value.clone()))?,
+        None => None,
+    };
+    if client.is_none() && foreign.is_none() && without_token.is_none() {
         return Ok(Verdict::Pass);
     }
     let gone = [client.cloned(), foreign.cloned()];
@@ -586,9 +590,11 @@ fn event(
         &all,
         |member| {
             if gone.iter().flatten().any(|it| it == member) {
-                Fate::Remove
-            } else {
-                Fate::Keep
+                return Fate::Remove;
+            }
+            match &without_token {
+                Some(value) if auth == Some(member) => Fate::Become(value.clone()),
+                _ => Fate::Keep,
             }
         },
         out,
@@ -596,9 +602,46 @@ fn event(
     Ok(Verdict::Changed)
 }
 
-/// Whether a message's key may be one that we act on: those begin with an underscore, or hide it.
+/// A message's `_auth` without a token of ours, where there is one in it: no credential of ours
+/// reaches a flow.
+fn without_token(auth: &str) -> Result<Option<String>, Refused> {
+    if !auth.starts_with('{') {
+        return Ok(None);
+    }
+    let mut members = Vec::new();
+    let object = whole(Reader::new(auth, 0), |reader| {
+        reader.object(2, |it| members.push(it))
+    })?;
+    let ours = sole(auth, &members, "jwt")?.filter(|jwt| {
+        let token = json::inner(slice(auth, jwt.value.clone()));
+        // A token has nothing to escape; one that escapes all the same is not shown to anybody.
+        token.contains('\\') || token::is_ours(format!("Bearer {token}"))
+    });
+    let Some(ours) = ours else {
+        return Ok(None);
+    };
+    let mut out = Vec::new();
+    splice(
+        auth,
+        &object,
+        &members,
+        |member| {
+            if member == ours {
+                Fate::Remove
+            } else {
+                Fate::Keep
+            }
+        },
+        &mut out,
+    );
+    String::from_utf8(out).map(Some).map_err(|_| JSON)
+}
+
+/// Whether a message's key is one that we act on, disguised or not.
 fn is_marked(key: &str) -> bool {
-    json::means(key, "_client") != Same::No || json::means(key, "_socketId") != Same::No
+    ["_client", "_socketId", "_auth"]
+        .iter()
+        .any(|it| json::means(key, it) != Same::No)
 }
 
 /// An Engine.IO message with a packet of ours.

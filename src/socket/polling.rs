@@ -55,8 +55,8 @@ pub fn judge_post(
     judge(conversation, terms, Way::Up, Moment::Running, body)
 }
 
-/// Judges the body of the upstream's answer to a GET. `first`: it answers the request that
-/// opened the connection.
+/// Judges the body of the upstream's answer to a GET, which may hold several messages (the
+/// caller bounds it as a whole). `first`: it answers the request that opened the connection.
 pub fn judge_answer(
     conversation: &mut Conversation,
     terms: &Terms,
@@ -96,7 +96,8 @@ fn judge(
     moment: Moment,
     body: &[u8],
 ) -> Result<Judged, Refused> {
-    if body.len() > terms.max_message {
+    // A client sends no more at once than one message may be long; a server sends all it has.
+    if way == Way::Up && body.len() > terms.max_message {
         return Err(Refused::TooLarge);
     }
     let text = simdutf8::basic::from_utf8(body).map_err(|_| Refused::Utf8)?;
@@ -109,7 +110,7 @@ fn judge(
     let packets = text.split(separator).filter(|_| !text.is_empty());
     let mut start = 0;
     for (count, packet) in packets.enumerate() {
-        if count >= terms.max_packets {
+        if count >= terms.max_packets || packet.len() > terms.max_message {
             return Err(Refused::TooLarge);
         }
         scratch.clear();
@@ -580,7 +581,7 @@ mod tests {
             let body = packets.join("\x1e");
             let mut it = Conversation::resumed();
             if let Ok(judged) = judge_post(&mut it, &terms_of("alice", 1), body.as_bytes()) {
-                let sent = judged.body.map_or(body.clone(), |it| String::from_utf8(it.to_vec()).unwrap());
+                let sent = judged.body.map_or_else(|| body.clone(), |it| String::from_utf8(it.to_vec()).unwrap());
                 prop_assert_eq!(sent, body.replace("{\"token\":1}", "{}"));
             }
         }

@@ -129,6 +129,28 @@ fn w23_client_and_foreign_socket_id_never_reach_a_flow() {
 }
 
 #[test]
+fn a_token_of_ours_in_a_message_never_reaches_a_flow() {
+    // {"typ":"portcullis-session+jwt"} and {"typ":"JWT"}
+    let ours = "eyJ0eXAiOiJwb3J0Y3VsbGlzLXNlc3Npb24rand0In0.e30.x";
+    let other = "eyJ0eXAiOiJKV1QifQ.e30.x";
+    let event = |auth: &str| format!(r#"42/app,["uiBuilderClient",{{"a":1,"_auth":{auth}}}]"#);
+    let sent = event(&format!(r#"{{"id":"alice","jwt":"{ours}","x":1}}"#));
+    let found = judge(&mut open(), Way::Up, &sent).unwrap();
+    assert_eq!(found, (Verdict::Changed, event(r#"{"id":"alice","x":1}"#)));
+    for auth in [
+        format!(r#"{{"jwt":"{other}"}}"#),
+        "{}".to_owned(),
+        "null".to_owned(),
+        r#"{"jwt":7}"#.to_owned(),
+    ] {
+        let found = judge(&mut open(), Way::Up, &event(&auth)).unwrap();
+        assert_eq!(found.0, Verdict::Pass, "{auth}");
+    }
+    let twice = event(&format!(r#"{{"jwt":"{other}","jwt":"{ours}"}}"#));
+    assert!(judge(&mut open(), Way::Up, &twice).is_err());
+}
+
+#[test]
 fn w9_a_pid_is_worth_something_to_its_owner_alone() {
     let mut it = Conversation::default();
     let (verdict, given) =

@@ -131,7 +131,7 @@ impl Stage {
         let (server, server_leg) = duplex(pipe);
         let setting = Setting {
             rules: &self.rules,
-            touch_every: Duration::from_secs(60),
+            touch_every: Duration::from_mins(1),
             login_url: "https://auth.example.net/login",
             metrics: &self.metrics,
         };
@@ -213,7 +213,9 @@ impl End2 {
                 return match header.opcode {
                     Opcode::Text => Heard::Text(String::from_utf8(plain).unwrap()),
                     Opcode::Close => Heard::Close(u16::from_be_bytes([plain[0], plain[1]])),
-                    _ => Heard::Binary(plain),
+                    Opcode::Continuation | Opcode::Binary | Opcode::Ping | Opcode::Pong => {
+                        Heard::Binary(plain)
+                    }
                 };
             }
             let mut buffer = [0; 4096];
@@ -342,7 +344,7 @@ async fn w3_a_session_past_its_time_ends_the_socket_at_its_next_frame() {
         .play(plain(), 4096, |mut client, mut server| async move {
             server.say("before").await;
             client.hears("before").await;
-            clock.advance(Duration::from_secs(13 * 3600));
+            clock.advance(Duration::from_hours(13));
             server.say("after").await;
             assert_eq!(client.hear().await, Heard::Close(1008));
             assert_eq!(server.hear().await, Heard::Close(1008));
