@@ -152,7 +152,7 @@ async fn request(stream: &mut TcpStream, read: &mut Vec<u8>) -> Option<Seen> {
 }
 
 async fn more(stream: &mut TcpStream, read: &mut Vec<u8>) -> Option<()> {
-    let mut piece = [0; 8192];
+    let mut piece = vec![0; 8192];
     match stream.read(&mut piece).await {
         Ok(0) | Err(_) => None,
         Ok(n) => {

@@ -100,7 +100,7 @@ impl Wire {
 
     /// Reads some more; `false` at the end.
     async fn more(&mut self) -> bool {
-        let mut piece = [0; 16 << 10];
+        let mut piece = vec![0; 16 << 10];
         match soon("an answer", self.stream.read(&mut piece)).await {
             Ok(0) | Err(_) => false,
             Ok(n) => {
