@@ -153,7 +153,7 @@ fn stop(outcome: Outcome, message: impl Into<String>) -> anyhow::Error {
 pub fn run(cli: Cli) -> ExitCode {
     let done = match cli.command {
         Command::Run => run::gateway(&cli.config),
-        Command::Demo(args) => run::demo(args),
+        Command::Demo(args) => run::demo(&args),
         Command::Check { schema: true } => run::schema(),
         Command::Check { schema: false } => run::check(&cli.config),
         Command::Explain(args) => inspect::explain(&cli.config, &args),

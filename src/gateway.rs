@@ -87,12 +87,12 @@ impl Gateway {
             .transpose()
             .map_err(OpenError::Listen)?;
         let admin_at = admin.as_ref().and_then(|it| it.local_addr().ok());
-        let (https_at, http_at) = (addresses(&https), addresses(&http));
+        let (secured, plain) = (addresses(&https), addresses(&http));
 
         let metrics = Metrics::new();
         let certificates = Arc::new(Certificates::open(&config.certificates.dir));
         let tls = Tls::new(Arc::clone(&certificates), config.limits.handshake_timeout)?;
-        let port = https_at.first().map_or(443, SocketAddr::port);
+        let port = secured.first().map_or(443, SocketAddr::port);
         let house = Arc::new(furnish(config, port, clock, metrics, certificates)?);
 
         let draining = CancellationToken::new();
@@ -133,8 +133,8 @@ impl Gateway {
         Ok(Self {
             house,
             config: sender,
-            https: https_at,
-            http: http_at,
+            https: secured,
+            http: plain,
             admin: admin_at,
             health,
             draining,

@@ -119,26 +119,11 @@ impl Pipeline {
             .then(|| Line::of(&raw, visitor));
         let response = match self.walk::<IO>(visitor, raw, &mut asker).await {
             Ok(response) => response,
-            Err(refusal) => self.refuse(&refusal, &asker),
+            Err(refusal) => refuse(&refusal, &asker),
         };
         self.metrics.answered(response.status());
         if let Some(line) = line {
             line.write(&response, &asker);
-        }
-        response
-    }
-
-    fn refuse(&self, refusal: &Refusal, asker: &Asker) -> Response<Body> {
-        let mut response = reply::refuse(refusal, asker);
-        if let Refusal::NotSignedIn {
-            why: NotSignedIn::Session(_),
-            ..
-        } = refusal
-        {
-            // Over for good: the browser need not show it again.
-            response
-                .headers_mut()
-                .append(header::SET_COOKIE, cookie::session_gone());
         }
         response
     }
@@ -425,6 +410,21 @@ impl Pipeline {
                 .map_err(refused),
         }
     }
+}
+
+fn refuse(refusal: &Refusal, asker: &Asker) -> Response<Body> {
+    let mut response = reply::refuse(refusal, asker);
+    if let Refusal::NotSignedIn {
+        why: NotSignedIn::Session(_),
+        ..
+    } = refusal
+    {
+        // Over for good: the browser need not show it again.
+        response
+            .headers_mut()
+            .append(header::SET_COOKIE, cookie::session_gone());
+    }
+    response
 }
 
 /// The prefix that is the gateway's own on every host that it guards.

@@ -1,3 +1,5 @@
+//! Proof for [`super`]: passwords, codes, links, and how often one may be wrong.
+
 use std::{net::IpAddr, time::Duration};
 
 use futures_util::future::join_all;

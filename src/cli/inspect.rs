@@ -2,6 +2,7 @@
 //! `healthcheck`.
 
 use std::{
+    fmt,
     io::{Read as _, Write as _},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
     path::Path,
@@ -106,10 +107,10 @@ fn verdict(table: &RouteTable, url: &Url, who: Option<&Profile>, args: &ExplainA
         own_origin: String::new(),
     };
     match path.and_then(|it| it.upstreams.first()) {
-        Some(upstream) => out.push_str(&format!(
-            "upstream {} ({})\n",
-            upstream.address, upstream.label
-        )),
+        Some(upstream) => say(
+            &mut out,
+            format_args!("upstream {} ({})\n", upstream.address, upstream.label),
+        ),
         None => out.push_str("upstream none\n"),
     }
     let now = Clock::system().now();
@@ -145,15 +146,23 @@ fn verdict(table: &RouteTable, url: &Url, who: Option<&Profile>, args: &ExplainA
         Source::Tenant => "the tenant's settings in the file".to_owned(),
         Source::Label => "a label of the container".to_owned(),
     };
-    out.push_str(&format!("policy   {} ({source})\n", needs.policy.as_str()));
+    say(
+        &mut out,
+        format_args!("policy   {} ({source})\n", needs.policy.as_str()),
+    );
     if let Some(age) = needs.max_age {
-        out.push_str(&format!("max_age  {}s\n", age.as_secs()));
+        say(&mut out, format_args!("max_age  {}s\n", age.as_secs()));
     }
     if !known && needs.policy != Policy::Open {
         out.push_str("user     nobody is signed in\n");
     }
-    out.push_str(&format!("answer   {answer}"));
+    say(&mut out, format_args!("answer   {answer}"));
     out
+}
+
+/// Appends. (Writing to a String cannot fail.)
+fn say(out: &mut String, text: fmt::Arguments<'_>) {
+    let _ = fmt::Write::write_fmt(out, text);
 }
 
 /// As much of a URL as decides.

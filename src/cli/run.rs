@@ -33,7 +33,7 @@ pub(super) fn gateway(file: &Path) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-pub(super) fn demo(args: DemoArgs) -> anyhow::Result<Outcome> {
+pub(super) fn demo(args: &DemoArgs) -> anyhow::Result<Outcome> {
     log_by(&Log {
         level: "warn,portcullis=info".to_owned(),
         ..Log::default()
@@ -81,7 +81,7 @@ fn host_tenant(
             runtime.block_on(async move {
                 match tokio::net::TcpListener::from_std(listener) {
                     Ok(listener) => {
-                        demo::tenant::serve(listener, client, over, TaskTracker::new()).await
+                        demo::tenant::serve(listener, client, over, TaskTracker::new()).await;
                     }
                     Err(error) => tracing::error!(%error, "the demo's tenant cannot listen"),
                 }
@@ -195,13 +195,12 @@ fn reload(gateway: &Gateway, file: &Path) {
 }
 
 fn greet(config: &Config) {
-    match (&config.root_domain, &config.portal.host) {
-        (Some(root), Some(portal)) => {
-            tracing::info!(%root, %portal, "everything under the root is guarded");
-        }
-        _ => tracing::warn!(
+    if let (Some(root), Some(portal)) = (&config.root_domain, &config.portal.host) {
+        tracing::info!(%root, %portal, "everything under the root is guarded");
+    } else {
+        tracing::warn!(
             "OPEN MODE: no root_domain is set. NOTHING IS GUARDED: nobody is asked to sign in."
-        ),
+        );
     }
 }
 

@@ -46,6 +46,15 @@ fn waiting(running: &Config, new: &Config) -> Vec<&'static str> {
             running.listen != listen
         }),
         ("store", running.store != new.store),
+        ("login", running.login != new.login),
+        (
+            "limits.handshake_timeout",
+            running.limits.handshake_timeout != new.limits.handshake_timeout,
+        ),
+        (
+            "limits.requests_per_address",
+            running.limits.requests_per_address != new.limits.requests_per_address,
+        ),
         ("log.format", running.log.format != new.log.format),
     ];
     changes

@@ -53,22 +53,21 @@ impl Pipeline {
         let lease = permit.identity().map(|it| it.lease().clone());
         let seal = house.sealer.for_permit(permit);
         let now = house.clock.now();
-        let (upstream, session, own) = match &request.sid {
-            None => (fresh.clone(), None, None),
-            Some(_) => {
-                let opened = polling::open_sid(&request, &seal).ok_or(Malformed::EngineIo)?;
-                let upstream = path
-                    .upstreams
-                    .iter()
-                    .find(|it| seal::replica(it.address) == opened.replica)
-                    .ok_or(Malformed::EngineIo)?;
-                let own = opened.id.to_owned();
-                let session = house
-                    .engines
-                    .find(&request, opened, (upstream.address, lease.clone()), now)
-                    .map_err(unknown)?;
-                (upstream.clone(), Some(session), Some(own))
-            }
+        let (upstream, session, own) = if request.sid.is_some() {
+            let opened = polling::open_sid(&request, &seal).ok_or(Malformed::EngineIo)?;
+            let upstream = path
+                .upstreams
+                .iter()
+                .find(|it| seal::replica(it.address) == opened.replica)
+                .ok_or(Malformed::EngineIo)?;
+            let own = opened.id.to_owned();
+            let session = house
+                .engines
+                .find(&request, opened, (upstream.address, lease.clone()), now)
+                .map_err(unknown)?;
+            (upstream.clone(), Some(session), Some(own))
+        } else {
+            (fresh.clone(), None, None)
         };
         inbound.target = request.target(own.as_deref());
         // What is judged must not be compressed on its way.

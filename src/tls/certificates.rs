@@ -60,7 +60,7 @@ impl CertificateTable {
                 .file_name()
                 .and_then(|it| it.to_str())
                 .and_then(|it| it.strip_suffix(".crt"))
-                .filter(|it| !it.ends_with(".ca"))
+                .filter(|it| it.strip_suffix(".ca").is_none())
             else {
                 continue;
             };

@@ -124,7 +124,11 @@ async fn h1_h2_no_spelling_of_an_identity_header_arrives() {
         "X-Client-IP",
         "Fastly-Client-IP",
     ] {
-        forged.push_str(&format!("{name}: admin\r\n{name}: 6.6.6.6\r\n"));
+        std::fmt::Write::write_fmt(
+            &mut forged,
+            format_args!("{name}: admin\r\n{name}: 6.6.6.6\r\n"),
+        )
+        .unwrap();
     }
     let answer = browser
         .send(&house, "a", "GET /forged", &format!("{OWN}{forged}"), "")

@@ -17,8 +17,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Waits for `future`, but not for ever.
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
-        Ok(it) => it,
-        Err(_) => panic!("too slow: {what}"),
-    }
+    let Ok(it) = tokio::time::timeout(PATIENCE, future).await else {
+        panic!("too slow: {what}");
+    };
+    it
 }

@@ -30,6 +30,7 @@ if [ "${1:-all}" = bench ]; then
     want nginx nginx-light
     want openssl openssl
     want wrk wrk
+    want h2load nghttp2-client
 fi
 if [ "${1:-all}" = all ]; then
     want chromium chromium

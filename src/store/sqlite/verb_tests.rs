@@ -1,3 +1,5 @@
+//! Each verb of the store, as its trait promises it.
+
 use std::path::PathBuf;
 
 use super::*;

@@ -88,7 +88,7 @@ impl Browser {
         label: &str,
         target: &str,
         mode: Mode,
-        more: &str,
+        lines: &str,
     ) -> Answer {
         let metadata = match mode {
             Mode::Navigate => {
@@ -102,7 +102,7 @@ impl Browser {
             house,
             label,
             &format!("GET {target}"),
-            &format!("{metadata}{more}"),
+            &format!("{metadata}{lines}"),
             "",
         )
         .await
