@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     rc::Rc,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, mpsc},
     thread::JoinHandle,
     time::Duration,
 };
@@ -29,6 +29,9 @@ use crate::{
 };
 
 pub mod chores;
+
+/// How long the start waits for the first route table.
+const FIRST_TABLE: Duration = Duration::from_secs(5);
 
 /// Why a gateway did not open.
 #[derive(Debug, thiserror::Error)]
@@ -97,15 +100,20 @@ impl Gateway {
         let health = Arc::new(Health::default());
         let sender = watch::Sender::new(house.config.load_full());
         let mut threads = Vec::new();
+        let (routed, first_table) = mpsc::sync_channel(1);
         chores::start(chores::Chores {
             house: Arc::clone(&house),
             config: sender.subscribe(),
             admin,
             health: Arc::clone(&health),
+            routed,
             stop: closed.clone(),
         })
         .map(|it| threads.push(it))
         .map_err(OpenError::Thread)?;
+        // Before that every host is unknown. Where the store is slow, visitors meet a table that
+        // has the portal and nothing else.
+        let _ = first_table.recv_timeout(FIRST_TABLE);
         for (number, (https, http)) in https.into_iter().zip(http).enumerate() {
             let worker = Worker {
                 number,

@@ -200,7 +200,7 @@ impl Pipeline {
         }
         let engine = engineio::recognise(&inbound.method, &inbound.target, inbound.websocket)
             .map_err(Malformed::from)?;
-        let path = route.path(&inbound.path, &inbound.target).cloned();
+        let path = route.path(&inbound.path, &inbound.target);
         let ask = house.ask(&inbound, engine.is_some(), asker);
         let renewal = identity
             .as_ref()
@@ -208,7 +208,7 @@ impl Pipeline {
             .filter(|it| it.wants_renewal())
             .cloned();
         let origin = ask.fetch.origin.clone();
-        let permit = match authz::decide(&route, path.as_ref(), ask, identity, house.clock.now()) {
+        let permit = match authz::decide(&route, path, ask, identity, house.clock.now()) {
             Decision::Admit(permit) => permit,
             Decision::SignIn(why, policy) => {
                 let need = Asked::SignIn(why, policy);
@@ -232,7 +232,7 @@ impl Pipeline {
         }
         let path = path.ok_or(Refusal::NotFound)?;
         let mut response = self
-            .pass::<IO>(visitor, inbound, permit, &path, epoch, engine)
+            .pass::<IO>(visitor, inbound, permit, path, epoch, engine)
             .await?;
         allow_origin(&mut response, origin.as_deref(), &route);
         if let Some(identity) = renewal {
@@ -254,10 +254,10 @@ impl Pipeline {
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let house = &*self.house;
-        let path = route.path(&inbound.path, &inbound.target).cloned();
+        let path = route.path(&inbound.path, &inbound.target);
         let ask = house.ask(&inbound, false, asker);
         let nobody = Err(NotSignedIn::Missing);
-        let permit = match authz::decide(&route, path.as_ref(), ask, nobody, house.clock.now()) {
+        let permit = match authz::decide(&route, path, ask, nobody, house.clock.now()) {
             Decision::Admit(permit) => permit,
             Decision::Ambiguous => return Err(Malformed::Ambiguous.into()),
             Decision::SignIn(..)
@@ -268,7 +268,7 @@ impl Pipeline {
             }
         };
         let path = path.ok_or(Refusal::NotFound)?;
-        self.pass::<IO>(visitor, inbound, permit, &path, epoch, None)
+        self.pass::<IO>(visitor, inbound, permit, path, epoch, None)
             .await
     }
 

@@ -87,6 +87,16 @@ fn missing_files(config: &Config) -> Vec<Fault> {
             dir.display()
         ));
     }
+    if let Some(parent) = config.store.path.parent()
+        && config.store.key.is_none()
+        && config.store.key_file.parent() == Some(parent)
+    {
+        warn(format!(
+            "store.key_file: {} lies beside the database: a backup of that disk holds both; \
+             keep the key elsewhere, or leave it out of the backup",
+            config.store.key_file.display()
+        ));
+    }
     for host in &config.docker.hosts {
         let socket = host.strip_prefix("unix://").unwrap_or(host);
         if !Path::new(socket).exists() {

@@ -1,6 +1,12 @@
 //! The house's own thread: Docker, the store's changes, the clock's sweeps, the admin listener.
 
-use std::{io, rc::Rc, sync::Arc, thread::JoinHandle, time::Duration};
+use std::{
+    io,
+    rc::Rc,
+    sync::{Arc, mpsc::SyncSender},
+    thread::JoinHandle,
+    time::Duration,
+};
 
 use tokio::{sync::watch, task::LocalSet, time::MissedTickBehavior};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -29,6 +35,8 @@ pub(super) struct Chores {
     pub(super) config: watch::Receiver<Arc<Config>>,
     pub(super) admin: Option<std::net::TcpListener>,
     pub(super) health: Arc<Health>,
+    /// Told when the first route table is in force.
+    pub(super) routed: SyncSender<()>,
     pub(super) stop: CancellationToken,
 }
 
@@ -59,6 +67,7 @@ impl Chores {
             config,
             admin,
             health,
+            routed,
             stop,
         } = self;
         if let Some(listener) = admin {
@@ -69,6 +78,13 @@ impl Chores {
                 }
             });
         }
+        let mut table = house.routes.watch();
+        tasks.spawn_local(async move {
+            if table.changed().await.is_ok() {
+                // Whoever no longer waits has gone on without.
+                let _ = routed.try_send(());
+            }
+        });
         tasks.spawn_local(
             Discovery {
                 config,

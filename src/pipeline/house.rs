@@ -18,7 +18,7 @@ use crate::{
     name::TenantId,
     portal::Desk,
     reply::Asker,
-    route::{Destination, HostRoute, Routes},
+    route::{Destination, HostRoute, RouteTable, Routes},
     secret::SealingKey,
     session::Sessions,
     signin::{Signin, cookie},
@@ -98,6 +98,13 @@ impl House {
     pub fn new(with: Furniture) -> Self {
         let config = Arc::new(with.config);
         let routes = Arc::new(Routes::default());
+        // Until discovery has made the first table: the portal, and nobody else below the root.
+        routes.swap(RouteTable {
+            portal: config.portal.host.clone(),
+            manager: config.manager.host.clone(),
+            root: config.root_domain.clone(),
+            ..RouteTable::default()
+        });
         let signin = Signin::new(with.key.clone());
         let portal_origin = portal_origin(&config, with.port).unwrap_or_default();
         let desk = Desk {

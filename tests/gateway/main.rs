@@ -17,3 +17,5 @@ mod access;
 mod hostile;
 /// Open sockets and the end of sessions.
 mod sockets;
+/// Handshakes and certificates.
+mod tls;

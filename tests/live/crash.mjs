@@ -120,8 +120,10 @@ async function judge(kind, person, client) {
   }
   const lives = await alive(person.client);
   if (person.left) assert(!lives, `${person.name}: signed out, acknowledged, and alive again`);
+  const verdict = lives ? 'absent' : person.left ? 'acknowledged' : 'done, answer lost';
   if (lives) await logout(person, person.client);
-  return person.left && !lives ? 'acknowledged' : 'absent';
+  person.left = true;
+  return verdict;
 }
 
 test(`${KILLS} times kill -9 during enrolment, sign-in and sign-out (seed ${SEED})`, { timeout: 1_500_000 }, async (t) => {

@@ -25,32 +25,32 @@ const SCRIPTS: [Script; 6] = [
     // Pictures and measurements of every page there is, as the unit tests of `portal::gallery` left them.
     Script {
         name: "screens",
-        limit: Duration::from_secs(240),
+        limit: Duration::from_mins(4),
         needs: Needs::Nothing,
     },
     Script {
         name: "demo",
-        limit: Duration::from_secs(300),
+        limit: Duration::from_mins(5),
         needs: Needs::Nothing,
     },
     Script {
         name: "strangers",
-        limit: Duration::from_secs(180),
+        limit: Duration::from_mins(3),
         needs: Needs::Nothing,
     },
     Script {
         name: "ending",
-        limit: Duration::from_secs(420),
+        limit: Duration::from_mins(7),
         needs: Needs::Nothing,
     },
     Script {
         name: "nodered",
-        limit: Duration::from_secs(600),
+        limit: Duration::from_mins(10),
         needs: Needs::Engine,
     },
     Script {
         name: "crash",
-        limit: Duration::from_secs(1500),
+        limit: Duration::from_mins(25),
         needs: Needs::Nothing,
     },
 ];

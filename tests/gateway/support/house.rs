@@ -31,6 +31,8 @@ pub(crate) struct House {
     pub(crate) b: Instance,
     pub(crate) address: SocketAddr,
     pub(crate) trust: Arc<ClientConfig>,
+    /// The CA that every certificate is from, as PEM.
+    pub(crate) ca: String,
     /// TOTP secrets, base32, of `alice` and `bob`.
     secrets: Vec<(String, String)>,
     _dir: TempDir,
@@ -62,6 +64,7 @@ impl House {
             b,
             address,
             trust: wire::trusting(&ca, &[b"http/1.1"]),
+            ca,
             secrets,
             _dir: dir,
         };
