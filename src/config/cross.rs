@@ -114,10 +114,10 @@ fn proxies(config: &Config, complaints: &Complaints) {
             );
         }
     }
-    if listen.proxy_protocol && listen.trusted_proxies.is_empty() {
-        complaints.warn_on(
+    if listen.proxy_protocol {
+        complaints.fault_on(
             "listen.proxy_protocol",
-            "listen.proxy_protocol: trusted_proxies is empty, so no PROXY header counts".to_owned(),
+            "listen.proxy_protocol: PROXY headers are not built yet".to_owned(),
         );
     }
 }
@@ -224,6 +224,13 @@ fn tenants(config: &Config, complaints: &Complaints) {
             {
                 complaints.fault_on(&path, format!("tenant.hosts: {name} is the gateway's own"));
             }
+        }
+        if tenant.socketio.eio3 {
+            complaints.warn_on(
+                &format!("{path}.socketio.eio3"),
+                "tenant.socketio.eio3: has no effect yet: Engine.IO 3 and JSONP are refused"
+                    .to_owned(),
+            );
         }
         upstreams(config, tenant, &path, complaints);
     }
