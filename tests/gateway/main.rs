@@ -13,6 +13,8 @@ mod support;
 
 /// Who is let in, who is sent where.
 mod access;
+/// Requests and answers under way: streams, sizes, cuts.
+mod forwarding;
 /// Requests that no honest client sends.
 mod hostile;
 /// Open sockets and the end of sessions.
