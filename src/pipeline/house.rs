@@ -287,6 +287,8 @@ fn facts(config: &Config) -> IntakeFacts {
     IntakeFacts {
         trusted_proxies: config.listen.trusted_proxies.clone(),
         body: config.limits.body,
+        header: config.limits.header,
+        headers: config.limits.headers,
         guarded: config.is_guarded(),
         is_ours: |value| token::is_ours(value),
     }
