@@ -17,5 +17,7 @@ mod access;
 mod forwarding;
 /// Requests that no honest client sends.
 mod hostile;
+/// HTTP/2.
+mod http2;
 /// Open sockets and the end of sessions.
 mod sockets;
