@@ -76,7 +76,7 @@ const backendPort = await freePort();
 const wsPort = await freePort();
 writeFileSync(path.join(dir, "kib"), "x".repeat(1024));
 const nginxCommon = `
-error_log ${dir}/error.log; pid ${dir}/NAME.pid; daemon off; worker_rlimit_nofile 8192;
+user root; error_log ${dir}/error.log; pid ${dir}/NAME.pid; daemon off; worker_rlimit_nofile 8192;
 events { worker_connections 4096; }`;
 writeFileSync(path.join(dir, "backend.conf"), `worker_processes 1;${nginxCommon.replace("NAME", "backend")}
 http { access_log off; keepalive_requests 1000000000; server { listen 127.0.0.1:${backendPort}; root ${dir}; } }`);
@@ -122,7 +122,9 @@ const nginx = start("nginx", ["-c", path.join(dir, "proxy.conf"), "-p", dir]);
 await answers(nginxPort, nginx);
 
 const ourPort = await freePort();
-const config = path.join(dir, "portcullis.toml");
+// A folder of its own: the gateway watches where its configuration lies, and nginx reads files all the time.
+mkdirSync(path.join(dir, "gate"));
+const config = path.join(dir, "gate", "portcullis.toml");
 writeFileSync(config, `root_domain = "example.test"
 [listen]
 https = ["127.0.0.1:${ourPort}"]
@@ -134,7 +136,8 @@ dir = "${certs}"
 [docker]
 hosts = []
 [store]
-url = "sqlite:${dir}/portcullis.db"
+url = "sqlite:${dir}/gate/portcullis.db"
+key_file = "${dir}/gate/portcullis.key"
 [log]
 level = "warn"
 access = false
@@ -209,7 +212,7 @@ async function http1(port) {
   const out = await run("wrk", ["-t1", "-c64", `-d${seconds}s`, "--latency", "-H", `Host: ${host}:${port}`, "-H", `Cookie: ${cookie}`,
     `https://127.0.0.1:${port}/kib`]);
   const bad = /Non-2xx or 3xx responses: (\d+)/.exec(out);
-  if (bad) throw new Error(`${bad[1]} requests failed on ${port}`);
+  if (bad) throw new Error(`${bad[1]} requests failed on ${port}: ${execFileSync("curl", ["-sk", "--http1.1", "-i", "-H", `Host: ${host}:${port}`, "-H", `Cookie: ${cookie}`, `https://127.0.0.1:${port}/kib`]).toString().slice(0, 600)}`);
   return Number(/(\d+) requests in/.exec(out)[1]);
 }
 

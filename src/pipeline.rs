@@ -159,10 +159,11 @@ impl Pipeline {
                 let identity = self
                     .identify(visitor, &inbound, &house.portal_tenant)
                     .await?;
-                Ok(portal::page(&house.desk(), inbound, identity).await)
+                // Boxed, as all that is rare: what every request carries along stays small.
+                Ok(Box::pin(portal::page(&house.desk(), inbound, identity)).await)
             }
             Destination::Manager | Destination::NowhereGuarded => {
-                self.nobody_there(visitor, inbound).await
+                Box::pin(self.nobody_there(visitor, inbound)).await
             }
             Destination::Nowhere => Ok(unknown_host()),
             Destination::Tenant(route) => {
@@ -187,13 +188,14 @@ impl Pipeline {
         let house = &*self.house;
         inbound.strip(house.level(&route), &route.settings.keep_headers);
         if !route.guarded {
-            return self
-                .open_host::<IO>(visitor, inbound, route, epoch, asker)
-                .await;
+            let open = self.open_host::<IO>(visitor, inbound, route, epoch, asker);
+            return Box::pin(open).await;
         }
         let identity = self.identify(visitor, &inbound, &route.tenant).await?;
         if is_ours(&inbound) {
-            return Ok(portal::gate(&house.desk(), inbound, Some(&route), identity).await);
+            return Ok(
+                Box::pin(portal::gate(&house.desk(), inbound, Some(&route), identity)).await,
+            );
         }
         if let Some(answer) = preflight(&inbound, &route) {
             return Ok(answer);
@@ -316,7 +318,7 @@ impl Pipeline {
             Err(NotSignedIn::Unknown) => {
                 // A memory of its own: the connection's cannot be borrowed while we wait.
                 let mut fresh = Remembered::default();
-                authn::identify_or_read(
+                let again = authn::identify_or_read(
                     inbound,
                     audience,
                     &house.tokens,
@@ -324,9 +326,8 @@ impl Pipeline {
                     &mut fresh,
                     bind,
                     now,
-                )
-                .await
-                .map_err(|error| store_away(&error))?
+                );
+                Box::pin(again).await.map_err(|error| store_away(&error))?
             }
             found => found,
         };
@@ -399,12 +400,11 @@ impl Pipeline {
             vigil: Some(vigil),
         };
         if inbound.websocket {
-            return self
-                .open_socket::<IO>(visitor, inbound, errand, engine.as_ref())
-                .await;
+            let socket = self.open_socket::<IO>(visitor, inbound, errand, engine.as_ref());
+            return Box::pin(socket).await;
         }
         match &engine {
-            Some(engine) => self.poll(inbound, errand, engine).await,
+            Some(engine) => Box::pin(self.poll(inbound, errand, engine)).await,
             None => forward::send(&self.pool, errand, inbound)
                 .await
                 .map_err(refused),

@@ -73,8 +73,11 @@ impl Drop for ConfigWatch {
 
 /// The kernel's notes, as far as they are to be had.
 fn watcher(paths: &[PathBuf], notes: Sender<Note>) -> Option<RecommendedWatcher> {
-    let stir = move |_: notify::Result<notify::Event>| {
-        let _ = notes.send(Note::Stirred);
+    let stir = move |event: notify::Result<notify::Event>| {
+        // Reading a file beside ours is no change; and on a busy folder there is a lot of it.
+        if !event.is_ok_and(|it| it.kind.is_access()) {
+            let _ = notes.send(Note::Stirred);
+        }
     };
     let mut watcher = notify::recommended_watcher(stir)
         .inspect_err(|error| tracing::warn!(%error, "files are looked at every two seconds only"))
