@@ -38,6 +38,7 @@ bench: ## CPU per request and per Socket.IO round trip, beside nginx in one run
 	@node benches/side-by-side.mjs
 
 fuzz: ## a minute of every parser of hostile bytes (FUZZ_SECONDS=60)
+	@$(SETUP) fuzz
 	@fuzz/run.sh $(FUZZ_SECONDS)
 
 soak: ## what takes hours: mutants of the pure rooms, long fuzzing, many more kills

@@ -183,13 +183,12 @@ impl Discovery {
         state: &mut State,
     ) -> Result<Verdict, StoreError> {
         let file = claims::file_hosts(config);
-        let names = file.iter().map(ToString::to_string).collect();
         let now = self.clock.now();
         let judging = self
             .store
             .call(move |store| claims::judge(store, &file, found, &rules, Claiming::Claim, now));
         let verdict = judging.await?;
-        state.judged = Some(Judged::new(config.clone(), names, &verdict));
+        state.judged = Some(Judged::new(config.clone(), &verdict));
         Ok(verdict)
     }
 

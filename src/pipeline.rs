@@ -89,7 +89,7 @@ impl Pipeline {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         loop {
             tokio::select! {
-                () = self.draining.cancelled() => return,
+                () = self.draining.cancelled() => return self.pool.close(),
                 _ = tick.tick() => {
                     self.pool.adopt(&self.house.config.load().limits);
                     self.pool.sweep();
@@ -230,7 +230,7 @@ impl Pipeline {
                 .sessions
                 .touch(&identity.lease().cell, house.clock.now());
         }
-        let path = path.ok_or(Refusal::NotFound)?;
+        let path = path.ok_or_else(|| no_path(&route))?;
         let mut response = self
             .pass::<IO>(visitor, inbound, permit, path, epoch, engine)
             .await?;
@@ -267,7 +267,7 @@ impl Pipeline {
                 return Err(Refusal::Forbidden);
             }
         };
-        let path = path.ok_or(Refusal::NotFound)?;
+        let path = path.ok_or_else(|| no_path(&route))?;
         self.pass::<IO>(visitor, inbound, permit, path, epoch, None)
             .await
     }
@@ -473,6 +473,15 @@ fn redacted(path: &str) -> String {
     match path.strip_prefix("/setup/") {
         Some(_) => "/setup/[redacted]".to_owned(),
         None => path.to_owned(),
+    }
+}
+
+/// A host without any path is one whose containers do not run.
+fn no_path(route: &HostRoute) -> Refusal {
+    if route.paths.is_empty() {
+        Refusal::Stopped
+    } else {
+        Refusal::NotFound
     }
 }
 

@@ -41,6 +41,7 @@ mod setup;
 mod view;
 
 pub use challenge::{Asked, challenge};
+pub use form::Form;
 pub use gallery::gallery;
 pub use place::origin;
 

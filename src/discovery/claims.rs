@@ -76,6 +76,7 @@ pub fn judge(
     for want in oldest_first(found) {
         judge.consider(want)?;
     }
+    judge.keep_the_stopped();
     Ok(judge.verdict)
 }
 
@@ -107,6 +108,21 @@ struct Judge<'a> {
 type No = String;
 
 impl Judge<'_> {
+    /// Hosts whose containers are stopped are still somebody's: they are answered as such.
+    fn keep_the_stopped(&mut self) {
+        if self.rules.claims == Claims::Off {
+            return;
+        }
+        for (host, record) in &self.records {
+            if record.released.is_none()
+                && record.owner != FILE
+                && !self.verdict.claims.0.contains_key(host)
+            {
+                self.verdict.claims.0.insert(host.clone(), record.clone());
+            }
+        }
+    }
+
     /// The operator's own word: another owner's claim ends.
     fn give_to_file(&mut self, host: &Asked) -> Result<(), StoreError> {
         let text = host.to_string();

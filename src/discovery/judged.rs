@@ -17,7 +17,6 @@ pub(super) struct Judged {
     /// (container, owner, host): why not, if not.
     wants: HashMap<(String, String, String), Option<RefusedRoute>>,
     claims: Claimed,
-    file: Vec<String>,
     warnings: Vec<String>,
 }
 
@@ -31,7 +30,7 @@ fn key(want: &Discovered) -> (String, String, String) {
 
 impl Judged {
     /// Keeps what came of judging.
-    pub(super) fn new(config: Arc<Config>, file: Vec<String>, verdict: &Verdict) -> Self {
+    pub(super) fn new(config: Arc<Config>, verdict: &Verdict) -> Self {
         let granted = verdict.granted.iter().map(|it| (key(it), None));
         let refused = verdict.refused.iter();
         Self {
@@ -40,15 +39,16 @@ impl Judged {
                 .chain(refused.map(|(want, no)| (key(want), Some(no.clone()))))
                 .collect(),
             claims: verdict.claims.clone(),
-            file,
             warnings: verdict.warnings.clone(),
         }
     }
 
     /// The same answers for what is wanted now; whether that is all of it.
     pub(super) fn recall(&self, found: Vec<Discovered>) -> (Verdict, Recalled) {
+        // All of the claims: a host whose containers went away is still somebody's.
         let mut verdict = Verdict {
             warnings: self.warnings.clone(),
+            claims: self.claims.clone(),
             ..Verdict::default()
         };
         let mut recalled = Recalled::All;
@@ -57,12 +57,6 @@ impl Judged {
                 Some(None) => verdict.granted.push(want),
                 Some(Some(no)) => verdict.refused.push((want, no.clone())),
                 None => recalled = Recalled::Some,
-            }
-        }
-        let hosts = verdict.granted.iter().map(|it| it.host.to_string());
-        for host in hosts.chain(self.file.iter().cloned()) {
-            if let Some(claim) = self.claims.0.get(&host) {
-                verdict.claims.0.insert(host, claim.clone());
             }
         }
         (verdict, recalled)

@@ -128,7 +128,8 @@ impl Town {
     }
 
     async fn goes_nowhere(&self, name: &str) {
-        self.until(|it| upstreams(it, name).is_none()).await;
+        self.until(|it| upstreams(it, name).is_none_or(|it| it.is_empty()))
+            .await;
     }
 }
 

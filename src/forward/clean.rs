@@ -31,6 +31,11 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// For a host of this level; `hsts`: it is told to browsers.
+    pub fn new(level: Level, host: crate::name::HostName, hsts: bool) -> Self {
+        Self { level, host, hsts }
+    }
+
     /// For the answer to this request.
     pub fn of(route: &HostRoute, stamp: &Stamp, inbound: &Inbound) -> Self {
         Self {

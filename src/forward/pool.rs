@@ -68,6 +68,7 @@ pub struct Pool {
     idle: RefCell<HashMap<SocketAddr, Vec<Kept>>>,
     patience: Cell<Patience>,
     turn: Cell<usize>,
+    closing: Cell<bool>,
     tasks: TaskTracker,
 }
 
@@ -135,6 +136,7 @@ impl Pool {
             idle: RefCell::default(),
             patience: Cell::new(limits.into()),
             turn: Cell::new(0),
+            closing: Cell::new(false),
             tasks,
         })
     }
@@ -179,8 +181,9 @@ impl Pool {
         });
     }
 
-    /// Closes every idle connection: when the gateway goes down.
-    pub fn clear(&self) {
+    /// Closes every idle connection, and keeps none from now on: the gateway goes down.
+    pub fn close(&self) {
+        self.closing.set(true);
         self.idle.borrow_mut().clear();
     }
 
@@ -245,7 +248,7 @@ impl Pool {
     /// finished is closed: what the visitor sends next would land in the middle of it.
     pub(super) fn put(&self, mut conn: Conn) {
         let uploaded = conn.upload.take().is_none_or(|it| it.is_finished());
-        if !uploaded || conn.sender.is_closed() {
+        if !uploaded || conn.sender.is_closed() || self.closing.get() {
             return;
         }
         conn.used = true;

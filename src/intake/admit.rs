@@ -20,6 +20,10 @@ pub struct IntakeFacts {
     pub trusted_proxies: Vec<IpNet>,
     /// Largest body, in bytes; 0: any.
     pub body: u64,
+    /// Largest single header line, in bytes; cookies may take more.
+    pub header: usize,
+    /// Most header lines.
+    pub headers: usize,
     /// Whether credentials of ours exist at all: they are taken out on every host of a guarded
     /// gateway, and left alone in open mode.
     pub guarded: bool,
@@ -27,6 +31,8 @@ pub struct IntakeFacts {
     pub is_ours: fn(&str) -> bool,
 }
 
+/// All cookies together, in bytes.
+const COOKIES: usize = 64 << 10;
 /// The longest method that is served, in bytes.
 const LONGEST_METHOD: usize = 20;
 
@@ -40,6 +46,9 @@ pub fn admit(
     let length = content_length(&head.headers)?;
     let has_body = !body.is_end_stream() && length != Some(0);
     let http2 = head.version == Version::HTTP_2;
+    if http2 {
+        check_size(&head.headers, facts)?;
+    }
     // The `:method` of a WebSocket over HTTP/2 is CONNECT.
     let websocket = handshake::is_handshake(&head, has_body && !http2)?;
     check_method(&head.method, websocket)?;
@@ -87,6 +96,26 @@ pub fn admit(
         body,
         upgrade: upgrade.flatten(),
     })
+}
+
+/// The bounds of a head over HTTP/2, where a frame's are all that was looked at. (On HTTP/1 the
+/// wire saw to it already.) A browser may send every cookie in a line of its own.
+fn check_size(headers: &HeaderMap, facts: &IntakeFacts) -> Result<(), Malformed> {
+    let (mut lines, mut cookies) = (0, 0);
+    for (name, value) in headers {
+        let size = name.as_str().len() + value.len();
+        if name == header::COOKIE {
+            cookies += size;
+        } else if size > facts.header {
+            return Err(Malformed::TooLarge);
+        } else {
+            lines += 1;
+        }
+    }
+    if lines > facts.headers || cookies > COOKIES {
+        return Err(Malformed::TooLarge);
+    }
+    Ok(())
 }
 
 /// One `Content-Length`, in digits. (On HTTP/1 the wire saw to it already.)
@@ -166,6 +195,8 @@ mod tests {
         IntakeFacts {
             trusted_proxies: Vec::new(),
             body: 1000,
+            header: 1000,
+            headers: 10,
             guarded: true,
             is_ours: |it| it.starts_with("Bearer ours"),
         }
@@ -362,6 +393,26 @@ mod tests {
         assert_eq!(shaken("upgrade", "h2c"), Ok(false));
         assert_eq!(shaken("upgrade", "foo"), Ok(false));
         assert_eq!(shaken("connection", "close"), Ok(false));
+    }
+
+    #[test]
+    fn h12_heads_over_http_2_have_bounds_and_cookies_wider_ones() {
+        let sized = |name: &str, length: usize, times: usize| {
+            let mut request = ask("GET https://a.example.net/", &[]);
+            *request.version_mut() = Version::HTTP_2;
+            for _ in 0..times {
+                request.headers_mut().append(
+                    header::HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                    "a".repeat(length).parse().unwrap(),
+                );
+            }
+            admit(request, &arrival(None), &facts()).err()
+        };
+        assert_eq!(sized("x", 999, 10), None);
+        assert_eq!(sized("x", 1000, 1), Some(Malformed::TooLarge));
+        assert_eq!(sized("x", 1, 11), Some(Malformed::TooLarge));
+        assert_eq!(sized("cookie", 1000, 60), None);
+        assert_eq!(sized("cookie", 1000, 66), Some(Malformed::TooLarge));
     }
 
     #[test]

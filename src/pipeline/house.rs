@@ -250,16 +250,35 @@ impl House {
             header::SET_COOKIE,
             cookie::session(&token, cell.login_exp, now),
         );
-        response
-            .headers_mut()
-            .entry(header::CACHE_CONTROL)
-            .or_insert(HeaderValue::from_static("private"));
+        keep_private(response);
     }
 
     /// Whether an address is asking too often.
     pub fn is_too_often(&self, client: IpAddr) -> Result<(), crate::limit::TooMany> {
         self.limit.check(client)
     }
+}
+
+/// With somebody's cookie in it an answer is for no shared cache, whatever the tenant says.
+fn keep_private(response: &mut Response<Body>) {
+    let headers = response.headers_mut();
+    let said: Vec<&str> = headers
+        .get_all(header::CACHE_CONTROL)
+        .iter()
+        .filter_map(|it| it.to_str().ok())
+        .flat_map(|it| it.split(','))
+        .map(str::trim)
+        .filter(|it| {
+            let name = it.split('=').next().unwrap_or_default();
+            !["", "public", "private", "s-maxage"]
+                .iter()
+                .any(|gone| name.trim().eq_ignore_ascii_case(gone))
+        })
+        .collect();
+    let kept = std::iter::once("private").chain(said);
+    let line = kept.collect::<Vec<_>>().join(", ");
+    let line = HeaderValue::try_from(line).unwrap_or(HeaderValue::from_static("private"));
+    headers.insert(header::CACHE_CONTROL, line);
 }
 
 /// The portal's origin where TLS is served on `port`; `None` in open mode.
@@ -275,6 +294,8 @@ fn facts(config: &Config) -> IntakeFacts {
     IntakeFacts {
         trusted_proxies: config.listen.trusted_proxies.clone(),
         body: config.limits.body,
+        header: config.limits.header,
+        headers: config.limits.headers,
         guarded: config.is_guarded(),
         is_ours: |value| token::is_ours(value),
     }

@@ -10,11 +10,22 @@ use crate::{body::Body, intake::Malformed, reply::Refusal, secret::Secret};
 const LONGEST: usize = 16 << 10;
 
 /// A form's fields, in the order that they came.
-pub(super) struct Form(Vec<(String, Secret)>);
+#[derive(Debug)]
+pub struct Form(Vec<(String, Secret)>);
 
 impl Form {
+    /// Reads `application/x-www-form-urlencoded` text.
+    pub fn parse(text: &str) -> Self {
+        let fields = form_urlencoded::parse(text.as_bytes());
+        Self(
+            fields
+                .map(|(name, value)| (name.into_owned(), Secret::new(value)))
+                .collect(),
+        )
+    }
+
     /// A field that came exactly once.
-    pub(super) fn one(&self, name: &str) -> Option<&Secret> {
+    pub fn one(&self, name: &str) -> Option<&Secret> {
         let mut found = self.0.iter().filter(|(it, _)| it == name);
         match (found.next(), found.next()) {
             (Some((_, value)), None) => Some(value),
@@ -23,7 +34,7 @@ impl Form {
     }
 
     /// Its text; empty where it is missing.
-    pub(super) fn text(&self, name: &str) -> &str {
+    pub fn text(&self, name: &str) -> &str {
         self.one(name).map_or("", Secret::reveal)
     }
 }
@@ -32,12 +43,7 @@ impl Form {
 pub(super) async fn read(visit: &mut Visit<'_>) -> Result<Form, Refusal> {
     must_be(visit, "application/x-www-form-urlencoded")?;
     let bytes = bytes(visit).await?;
-    let fields = form_urlencoded::parse(bytes.reveal().as_bytes());
-    Ok(Form(
-        fields
-            .map(|(name, value)| (name.into_owned(), Secret::new(value)))
-            .collect(),
-    ))
+    Ok(Form::parse(bytes.reveal()))
 }
 
 /// Reads a script's JSON.

@@ -326,6 +326,8 @@ impl<'a> Browser<'a> {
         let facts = IntakeFacts {
             trusted_proxies: Vec::new(),
             body: 0,
+            header: 8 << 10,
+            headers: 100,
             guarded: true,
             is_ours: |it| crate::token::is_ours(it),
         };

@@ -1,7 +1,7 @@
 //! Building: what the file and the containers ask for becomes a table.
 
 use std::{
-    collections::{BTreeMap, HashMap, hash_map::Entry},
+    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
     sync::Arc,
 };
 
@@ -65,6 +65,7 @@ impl RouteTable {
             Some(claims) => claims != Claims::Off,
             None => config.is_guarded(),
         };
+        let wanted: HashSet<String> = asked.iter().map(|it| it.host.to_string()).collect();
         for one in asked {
             let name = one.host.to_string();
             let verdict = ownership::judge(&one, &name, config, claims, strict);
@@ -88,6 +89,14 @@ impl RouteTable {
                     if let Some(draft) = hosts.get_mut(&one.host.to_string()) {
                         draft.add(one, &mut table.refused);
                     }
+                }
+            }
+        }
+        if config.is_guarded() && strict {
+            let silent = claims.0.iter().filter(|(name, _)| !wanted.contains(*name));
+            for (name, record) in silent {
+                if let Some(draft) = Draft::stopped(name, record) {
+                    hosts.insert(name.clone(), draft);
                 }
             }
         }
@@ -183,6 +192,21 @@ impl Draft {
             paths: Vec::new(),
             by_path: HashMap::new(),
         }
+    }
+
+    /// A host that is somebody's whose containers do not run: it has no path.
+    fn stopped(name: &str, record: &ClaimRecord) -> Option<Self> {
+        let asked = Asked::parse(name).ok()?;
+        let is_a_containers = record.owner != FILE && record.released.is_none();
+        (is_a_containers && matches!(asked, Asked::Exact(_))).then(|| Self {
+            asked,
+            owner: record.owner.clone(),
+            tenant: record.tenant.clone(),
+            changed_hands: record.changed_hands,
+            plain_http: false,
+            paths: Vec::new(),
+            by_path: HashMap::new(),
+        })
     }
 
     fn may_join(&self, one: &Discovered, strict: bool) -> Result<(), String> {

@@ -13,8 +13,12 @@ mod support;
 
 /// Who is let in, who is sent where.
 mod access;
+/// Requests and answers under way: streams, sizes, cuts.
+mod forwarding;
 /// Requests that no honest client sends.
 mod hostile;
+/// HTTP/2.
+mod http2;
 /// Open sockets and the end of sessions.
 mod sockets;
 /// Handshakes and certificates.

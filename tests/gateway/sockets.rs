@@ -237,3 +237,22 @@ async fn an_unmasked_frame_is_not_relayed() {
     assert!(!read.windows(2).any(|it| it == b"hi"), "{read:?}");
     house.close().await;
 }
+
+#[tokio::test]
+async fn a_drain_does_not_wait_for_connections_that_rest() {
+    let house = House::open().await;
+    let mut browser = alice(&house).await;
+    let mut idle = house.wire("a").await;
+    let raw = format!(
+        "GET / HTTP/1.1\r\nHost: {}\r\n{}Sec-Fetch-Site: same-origin\r\n\r\n",
+        house.authority("a"),
+        browser.cookies(&house.host("a")),
+    );
+    idle.send(&raw).await.unwrap();
+    assert_eq!(idle.answer().await.unwrap().status, 200);
+    browser.fetch(&house, "a", "/").await;
+    let limit = house.config.limits.drain;
+    let begun = std::time::Instant::now();
+    house.close().await;
+    assert!(begun.elapsed() < limit, "it took {:?}", begun.elapsed());
+}

@@ -1,13 +1,16 @@
 //! The real house, a stub tenant, a browser.
 
 pub(crate) mod browser;
+pub(crate) mod h2;
 pub(crate) mod house;
 pub(crate) mod instance;
+pub(crate) mod script;
 pub(crate) mod wire;
 
 pub(crate) use browser::Browser;
 pub(crate) use house::House;
 pub(crate) use instance::Instance;
+pub(crate) use script::Script;
 pub(crate) use wire::{Answer, Wire};
 
 use std::time::Duration;

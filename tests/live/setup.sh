@@ -6,6 +6,7 @@
 #   setup.sh           all that the live tests need
 #   setup.sh build     only what `cargo build` and `make demo` need
 #   setup.sh bench     what `make bench` needs beside that
+#   setup.sh fuzz      only what `make fuzz` needs
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -25,7 +26,11 @@ node_is_new_enough() {
 want cc gcc libc6-dev
 want curl curl
 [ -e /etc/ssl/certs/ca-certificates.crt ] || wanted+=(ca-certificates)
-node_is_new_enough || wanted+=(nodejs npm)
+if [ "${1:-all}" = fuzz ]; then
+    want c++ g++
+else
+    node_is_new_enough || wanted+=(nodejs npm)
+fi
 if [ "${1:-all}" = bench ]; then
     want nginx nginx-light
     want openssl openssl
@@ -63,6 +68,10 @@ if [ "${#wanted[@]}" -gt 0 ]; then
     apt-get update -qq
     "${install[@]}" >/dev/null
     say "installed by apt: ${wanted[*]}"
+fi
+if [ "${1:-all}" = fuzz ]; then
+    say "ready: $(c++ -dumpversion)"
+    exit
 fi
 if ! node_is_new_enough; then
     say "node $(node --version 2>/dev/null || echo none) is too old: 18.15 is needed" >&2

@@ -4,6 +4,12 @@ use std::collections::BTreeMap;
 
 use super::{Answer, House, house::PASSWORD, soon};
 
+/// The session's cookie.
+pub(crate) const SESSION: &str = "__Host-portcullis";
+/// What a browser says of a request by a page of that very host.
+pub(crate) const OWN: &str =
+    "Sec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: cors\r\nSec-Fetch-Dest: empty\r\n";
+
 /// Somebody's browser.
 #[derive(Default)]
 pub(crate) struct Browser {
@@ -71,6 +77,39 @@ impl Browser {
             .insert(name.to_owned(), value.to_owned());
     }
 
+    /// Signs in on a tenant's host, and does not go on to the tenant itself.
+    pub(crate) async fn enter(&mut self, house: &House, label: &str) {
+        let (mut at, mut target) = (label.to_owned(), "/".to_owned());
+        for _ in 0..10 {
+            let answer = self.go(house, &at, &target).await;
+            if self.cookie(&house.host(label), SESSION).is_some() {
+                return;
+            }
+            (at, target) = split(house, &at, answer.header("location").expect("a redirect"));
+        }
+        panic!("no way in to {label}");
+    }
+
+    /// The session token that this browser holds for a host.
+    pub(crate) fn token(&self, house: &House, label: &str) -> String {
+        self.cookie(&house.host(label), SESSION)
+            .expect("signed in there")
+            .to_owned()
+    }
+
+    /// Signs out at the portal: everywhere.
+    pub(crate) async fn sign_out(&mut self, house: &House) {
+        let out = self
+            .post(
+                house,
+                "auth",
+                "/.portcullis/api/v1/logout",
+                &serde_json::json!({}),
+            )
+            .await;
+        assert_eq!(out.status, 200, "{}", out.text());
+    }
+
     /// Goes there, once.
     pub(crate) async fn go(&mut self, house: &House, label: &str, target: &str) -> Answer {
         self.get(house, label, target, Mode::Navigate, "").await
@@ -94,9 +133,7 @@ impl Browser {
             Mode::Navigate => {
                 "Sec-Fetch-Site: none\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\nAccept: text/html\r\n"
             }
-            Mode::Fetch => {
-                "Sec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: cors\r\nSec-Fetch-Dest: empty\r\n"
-            }
+            Mode::Fetch => OWN,
         };
         self.send(
             house,

@@ -1,6 +1,6 @@
 //! The real gateway on port 0, with two tenants and two users. There is no second wiring.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use portcullis::{
     account::upkeep::{self, Particulars},
@@ -8,6 +8,7 @@ use portcullis::{
     config::{Config, HostPattern, TenantConfig},
     gateway::Gateway,
     name::{HostName, UserName},
+    route::{HostRoute, RouteTable},
     secret::Secret,
     store::{self, sqlite::SqliteStore},
     tls::authority::Authority,
@@ -128,6 +129,37 @@ impl House {
         .await;
     }
 
+    /// Puts a changed route of one host in force, as if its containers had changed.
+    pub(crate) fn reroute(&self, label: &str, change: impl FnOnce(&mut HostRoute)) {
+        self.swap_routes(|exact| {
+            let host = HostName::parse(&self.host(label)).unwrap();
+            let mut route = HostRoute::clone(&exact[&host]);
+            change(&mut route);
+            exact.insert(host, Arc::new(route));
+        });
+    }
+
+    /// Takes a host out of the table, as if its containers had died.
+    pub(crate) fn unroute(&self, label: &str) {
+        self.swap_routes(|exact| {
+            exact.remove(&HostName::parse(&self.host(label)).unwrap());
+        });
+    }
+
+    fn swap_routes(&self, change: impl FnOnce(&mut HashMap<HostName, Arc<HostRoute>>)) {
+        let routes = &self.gateway.house.routes;
+        let old = routes.load();
+        let mut exact = old.exact.clone();
+        change(&mut exact);
+        routes.swap(RouteTable {
+            portal: old.portal.clone(),
+            manager: old.manager.clone(),
+            root: old.root.clone(),
+            exact,
+            ..RouteTable::default()
+        });
+    }
+
     /// Closes it. Part of every test.
     pub(crate) async fn close(self) {
         let gateway = self.gateway;
@@ -138,6 +170,11 @@ impl House {
         .await
         .unwrap();
     }
+}
+
+/// Puts tenant `a` somewhere else.
+pub(crate) fn aim(config: &mut Config, address: SocketAddr) {
+    Arc::make_mut(&mut config.tenants[0]).upstreams = vec![address];
 }
 
 fn configure(dir: &TempDir, a: &Instance, b: &Instance) -> (String, Config) {

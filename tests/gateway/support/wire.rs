@@ -125,6 +125,45 @@ impl Wire {
         self.answer_to(false).await
     }
 
+    /// The head of the next answer, also of one that only says to go on.
+    pub(crate) async fn head(&mut self) -> Option<Answer> {
+        self.one(true).await
+    }
+
+    /// So many bytes of a body.
+    pub(crate) async fn bytes(&mut self, count: usize) -> Vec<u8> {
+        while self.read.len() < count {
+            assert!(self.more().await, "the gateway hung up");
+        }
+        self.read.drain(..count).collect()
+    }
+
+    /// The next chunk of a body in chunks; `None` where it was cut.
+    pub(crate) async fn chunk(&mut self) -> Option<Vec<u8>> {
+        let line = self.line().await?;
+        let size = usize::from_str_radix(line.trim(), 16).ok()?;
+        if size == 0 {
+            return Some(Vec::new());
+        }
+        while self.read.len() < size + 2 {
+            if !self.more().await {
+                return None;
+            }
+        }
+        let chunk = self.read.drain(..size).collect();
+        self.read.drain(..2);
+        Some(chunk)
+    }
+
+    /// The trailers after the last chunk, as they came.
+    pub(crate) async fn trailers(&mut self) -> Vec<String> {
+        let mut all = Vec::new();
+        while let Some(line) = self.line().await.filter(|it| !it.is_empty()) {
+            all.push(line);
+        }
+        all
+    }
+
     async fn one(&mut self, head: bool) -> Option<Answer> {
         let end = loop {
             if let Some(at) = find(&self.read, b"\r\n\r\n") {
