@@ -92,6 +92,34 @@ async fn w2_w17_a_socket_ends_with_its_session_silent_or_not() {
 }
 
 #[tokio::test]
+async fn w4_a_renewed_token_leaves_the_socket_open_and_the_session_still_ends_it() {
+    let house = House::open().await;
+    let mut browser = alice(&house).await;
+    let mut socket = open(&house, &browser, &upgrade(&house)).await.unwrap();
+    echo(&mut socket, "before").await;
+    let nothing = serde_json::json!({});
+    let renewed = browser
+        .post(&house, "a", "/.portcullis/api/v1/session/refresh", &nothing)
+        .await;
+    assert_eq!(renewed.status, 200, "{}", renewed.text());
+    let name = "__Host-portcullis";
+    assert!(
+        renewed.all("set-cookie").any(|it| it.starts_with(name)),
+        "a new cookie"
+    );
+    assert!(renewed.json().get("token").is_none(), "and no bare token");
+    echo(&mut socket, "after").await;
+    // The socket was opened with the former token; it hangs on the session, as the new one does.
+    let mut second = open(&house, &browser, &upgrade(&house)).await.unwrap();
+    browser
+        .post(&house, "auth", "/.portcullis/api/v1/logout", &nothing)
+        .await;
+    assert_eq!(closed(&mut socket).await, 1008);
+    assert_eq!(closed(&mut second).await, 1008);
+    house.close().await;
+}
+
+#[tokio::test]
 async fn another_users_socket_never_notices() {
     let house = House::open().await;
     let mut alice = alice(&house).await;

@@ -89,7 +89,7 @@ async fn d9_certificates_change_under_way_and_a_broken_pair_changes_nothing() {
     let fresh = Authority::generate("example.test").unwrap();
     let (chain, key) = fresh.issue(&["example.test", "*.example.test"]).unwrap();
     let write = |name: &str, text: &str| {
-        std::fs::write(dir.join(format!("example.test.{name}")), text).unwrap()
+        std::fs::write(dir.join(format!("example.test.{name}")), text).unwrap();
     };
 
     // The key of a certificate that is not there yet.

@@ -121,7 +121,7 @@ impl Line {
     }
 
     async fn more(&mut self) -> bool {
-        let mut piece = [0; 16 << 10];
+        let mut piece = vec![0; 16 << 10];
         match soon("the gateway", self.stream.read(&mut piece)).await {
             Ok(0) | Err(_) => false,
             Ok(n) => {
