@@ -13,6 +13,8 @@ mod support;
 
 /// Who is let in, who is sent where.
 mod access;
+/// Engine.IO and Socket.IO, by both transports.
+mod engine;
 /// Requests and answers under way: streams, sizes, cuts.
 mod forwarding;
 /// Requests that no honest client sends.

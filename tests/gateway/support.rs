@@ -1,6 +1,7 @@
 //! The real house, a stub tenant, a browser.
 
 pub(crate) mod browser;
+pub(crate) mod engine;
 pub(crate) mod h2;
 pub(crate) mod house;
 pub(crate) mod instance;

@@ -26,6 +26,13 @@ pub(crate) enum Mode {
 }
 
 impl Browser {
+    /// Another window of the same browser.
+    pub(crate) fn clone_of(other: &Self) -> Self {
+        Self {
+            jar: other.jar.clone(),
+        }
+    }
+
     /// A browser in which `user` has signed in at the portal.
     pub(crate) async fn signed_in(house: &House, user: &str) -> Self {
         Self::signed_in_at(house, user, 0).await

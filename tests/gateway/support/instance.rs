@@ -102,7 +102,8 @@ async fn visit(
     }
 }
 
-async fn request(stream: &mut TcpStream, read: &mut Vec<u8>) -> Option<Seen> {
+/// The next request on a connection, its body read.
+pub(crate) async fn request(stream: &mut TcpStream, read: &mut Vec<u8>) -> Option<Seen> {
     let end = loop {
         if let Some(at) = read.windows(4).position(|it| it == b"\r\n\r\n") {
             break at + 4;
