@@ -508,6 +508,16 @@ pub struct Rule {
     pub max_age: Option<Duration>,
 }
 
+/// What client messages of a Socket.IO connection have to show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SocketMode {
+    /// Nothing: the connection's session speaks for them.
+    #[default]
+    Session,
+    /// A token each, or the connection itself showed one that is still good.
+    InBand,
+}
+
 /// How Socket.IO of a tenant is judged (`[[tenant]] socketio`).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SocketIo {
@@ -515,6 +525,8 @@ pub struct SocketIo {
     pub eio3: bool,
     /// Namespaces that may be opened; empty: all.
     pub namespaces: Vec<String>,
+    /// Whether each message to uibuilder is told who sent it, in `_auth`.
+    pub annotate: bool,
 }
 
 /// `[[tenant]]`: a tenant without Docker, or settings for one with.

@@ -13,6 +13,7 @@ pub mod frame;
 pub mod guard;
 pub mod json;
 pub mod lane;
+pub mod notice;
 pub mod polling;
 pub mod relay;
 pub mod seal;

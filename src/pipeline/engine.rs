@@ -14,12 +14,13 @@ use crate::{
     pipeline::{Pipeline, refused},
     reply::Refusal,
     route::{PathRoute, Upstream},
-    session::{Ended, Lease},
+    session::Lease,
     socket::{
         Refused,
-        conversation::{Conversation, Notice, Terms},
+        conversation::{Conversation, Terms},
         engineio::Request,
         guard,
+        notice::{Notice, Topic, last_words},
         polling::{self, Judged, NoSession, Post, Session},
         seal,
     },
@@ -76,6 +77,7 @@ impl Pipeline {
         let terms = Terms::new(
             seal,
             seal::replica(upstream.address),
+            permit.identity().cloned(),
             &permit.route().settings.socketio,
             &path.tighten,
             &config.sockets,
@@ -129,7 +131,9 @@ impl Pipeline {
         match forward::send(&self.pool, errand, inbound).await {
             Ok(response) if is_get => self.downstream(response, engine, Some(session)).await,
             Ok(response) => Ok(response),
-            Err(ForwardError::Over(over)) if says_goodbye(over) => Ok(self.goodbye(session, over)),
+            Err(ForwardError::Over(over)) if let Some(words) = last_words(over) => {
+                Ok(self.goodbye(session, words))
+            }
             Err(error) => Err(refused(error)),
         }
     }
@@ -167,7 +171,9 @@ impl Pipeline {
                 }),
                 Some(session),
             ) => {
-                return Ok(self.goodbye(session, Over::Session(why)));
+                let over = Over::Session(why);
+                let words = last_words(over).unwrap_or((Topic::SessionInvalid, "revoked"));
+                return Ok(self.goodbye(session, words));
             }
             (Err(refusal), _) => return Err(refusal),
         };
@@ -203,13 +209,15 @@ impl Pipeline {
 
     /// The clean end of a polling connection: why, `41` and `1` for the client, `41` for the
     /// upstream by a POST of ours.
-    fn goodbye(&self, session: &Session, over: Over) -> Response<Body> {
+    fn goodbye(&self, session: &Session, (topic, reason): (Topic, &str)) -> Response<Body> {
         let config = self.house.config.load();
         let login_url = self.login_url();
         let notice = Notice {
             event: &config.sockets.control_event,
-            reason: reason(over),
+            topic,
+            reason: Some(reason),
             login_url: &login_url,
+            auth: None,
         };
         let farewell = session.farewell(Some(&notice));
         if let Some(post) = farewell.post {
@@ -228,33 +236,6 @@ pub(crate) async fn deliver(pool: Rc<forward::Pool>, post: Post) {
             error = &error as &dyn std::error::Error,
             "a tenant was not told of an end"
         );
-    }
-}
-
-/// As clients are told: `R` of the contract's control messages.
-pub(super) fn reason(over: Over) -> &'static str {
-    match over {
-        Over::Session(Ended::Idle | Ended::LoginExpired) => "expired",
-        Over::Session(
-            Ended::Logout
-            | Ended::Revoked
-            | Ended::Disabled
-            | Ended::Credentials
-            | Ended::Replaced
-            | Ended::Grant,
-        )
-        | Over::Draining
-        | Over::TenantGone => "revoked",
-        Over::Policy => "policy",
-        Over::TenantChanged => "audience",
-    }
-}
-
-/// Whether an end is told by `41`: not when clients are meant to come back.
-fn says_goodbye(over: Over) -> bool {
-    match over {
-        Over::Session(_) | Over::Policy | Over::TenantChanged => true,
-        Over::TenantGone | Over::Draining => false,
     }
 }
 

@@ -7,21 +7,22 @@
 use std::ops::Range;
 
 use crate::{
-    config::{SocketIo, SocketRules},
+    authn::Identity,
+    config::{SocketIo, SocketMode, SocketRules},
     route::Tighten,
     socket::{
         Refused, Way,
         json::{self, Member, Reader, Same},
+        notice::{self, Notice, packet, refusal},
         seal::{self, Seal},
-        socketio::{self, Kind, Packet, RESERVED_EVENTS},
+        socketio::{self, Kind, Packet},
     },
-    token,
 };
+
+mod event;
 
 /// Most namespaces of one connection.
 const MOST_NAMESPACES: usize = 64;
-/// uibuilder's channels from the browser.
-const CHANNELS: [&str; 2] = ["uiBuilderClient", "uiBuilderControl"];
 /// What of CONNECT's auth uibuilder 7 believes or hands on, and nobody may send.
 const IDENTITY: [&str; 2] = ["user", "token"];
 /// What of CONNECT's auth uibuilder 7 calls string methods on.
@@ -41,6 +42,12 @@ pub struct Terms {
     pub max_message: usize,
     /// Most packets in one polling body.
     pub max_packets: usize,
+    /// What client messages have to show.
+    pub mode: SocketMode,
+    /// Whether messages to uibuilder are told who sent them.
+    pub annotate: bool,
+    /// Whose connection it is; `None` where nobody has to sign in.
+    pub owner: Option<Identity>,
 }
 
 impl Terms {
@@ -48,6 +55,7 @@ impl Terms {
     pub fn new(
         seal: Seal,
         replica: String,
+        owner: Option<Identity>,
         socketio: &SocketIo,
         tighten: &Tighten,
         rules: &SocketRules,
@@ -58,7 +66,20 @@ impl Terms {
             namespaces: vec![socketio.namespaces.clone(), tighten.namespaces.clone()],
             max_message: rules.max_message,
             max_packets: rules.max_polling_packets,
+            mode: SocketMode::Session,
+            annotate: socketio.annotate,
+            owner,
         }
+    }
+
+    /// What uibuilder is told of who sent a message. On an open path: that nobody has signed in.
+    fn annotation(&self) -> Option<String> {
+        let nobody = || r#"{"userValidated":false}"#.to_owned();
+        self.annotate.then(|| {
+            self.owner
+                .as_ref()
+                .map_or_else(nobody, |it| notice::auth(it, self.mode, None))
+        })
     }
 
     fn admits(&self, namespace: &str) -> bool {
@@ -107,17 +128,6 @@ pub struct Conversation {
     resumed: bool,
     ended: bool,
     upgraded: bool,
-}
-
-/// Why it is over, as the client is told.
-#[derive(Debug, Clone, Copy)]
-pub struct Notice<'a> {
-    /// The event that carries it (`sockets.control_event`).
-    pub event: &'a str,
-    /// `revoked`, `expired`, `policy`, `audience`.
-    pub reason: &'a str,
-    /// Where to sign in again.
-    pub login_url: &'a str,
 }
 
 impl Conversation {
@@ -202,7 +212,7 @@ impl Conversation {
         let mut out = Vec::new();
         for it in self.open() {
             if let Some(notice) = notice {
-                out.push(notice_packet(&it.name, notice));
+                out.push(notice.packet(&it.name));
             }
             out.push(packet('1', &it.name, ""));
         }
@@ -279,7 +289,10 @@ impl Conversation {
                     Some(_) | None => return Err(Refused::Grammar("a namespace not open")),
                 };
                 match (packet.kind, packet.payload) {
-                    (Kind::Event, Some(at)) => event(text, at, own_sid, out),
+                    (Kind::Event, Some(at)) => {
+                        let auth = terms.annotation();
+                        event::read(text, at, false)?.rewrite(own_sid, auth.as_deref(), out)
+                    }
                     (Kind::Ack, Some(at)) => {
                         whole(Reader::new(text, at), |reader| reader.value(0).map(|_| ()))?;
                         Ok(Verdict::Pass)
@@ -396,12 +409,14 @@ enum Fate {
 }
 
 /// Appends `text` to `out`, with the members of the object at `object` that `fate` does not
-/// keep left out or replaced. All the rest is the bytes that came.
+/// keep left out or replaced, and the member `last` after them. All the rest is the bytes that
+/// came.
 fn splice(
     text: &str,
     object: &Range<usize>,
     members: &[Member],
     mut fate: impl FnMut(&Member) -> Fate,
+    last: Option<&str>,
     out: &mut Vec<u8>,
 ) {
     out.extend_from_slice(slice(text, 0..object.start + 1).as_bytes());
@@ -423,6 +438,12 @@ fn splice(
             let all = slice(text, member.key.start..member.value.end);
             out.extend_from_slice(all.as_bytes());
         }
+    }
+    if let Some(last) = last {
+        if !first {
+            out.push(b',');
+        }
+        out.extend_from_slice(last.as_bytes());
     }
     out.extend_from_slice(slice(text, object.end - 1..text.len()).as_bytes());
 }
@@ -478,6 +499,7 @@ fn rewrite_auth(
                 Fate::Keep
             }
         },
+        None,
         out,
     );
     Ok(Verdict::Changed)
@@ -509,168 +531,10 @@ fn seal_pid<'a>(
             Some(sealed) => Fate::Become(format!("\"{sealed}\"")),
             None => Fate::Remove,
         },
+        None,
         out,
     );
     Ok((sid, Verdict::Changed))
-}
-
-/// A client's event: its name is a string, and on uibuilder's channels nobody says who they are.
-fn event(
-    text: &str,
-    at: usize,
-    own_sid: Option<&str>,
-    out: &mut Vec<u8>,
-) -> Result<Verdict, Refused> {
-    let mut reader = Reader::new(text, at);
-    let mut message = None;
-    let name = (|| {
-        reader.take(b'[')?;
-        reader.space();
-        reader.string()
-    })()
-    .map_err(|_| Refused::Grammar("an event without a name"))?;
-    let name = slice(text, name);
-    if RESERVED_EVENTS
-        .iter()
-        .any(|it| json::means(name, it) != Same::No)
-    {
-        return Err(Refused::Grammar("a reserved event"));
-    }
-    let channel = CHANNELS.iter().map(|it| json::means(name, it));
-    let ours = match channel.fold(Same::No, |a, b| if b == Same::No { a } else { b }) {
-        Same::Disguised => return Err(Refused::Grammar("an event's name in disguise")),
-        Same::Plainly => true,
-        Same::No => false,
-    };
-    let mut members = Vec::new();
-    let mut first = true;
-    whole(reader, |reader| {
-        loop {
-            reader.space();
-            match reader.peek() {
-                Some(b',') => reader.take(b',')?,
-                _ => return reader.take(b']'),
-            }
-            reader.space();
-            if ours && first && reader.peek() == Some(b'{') {
-                let object = reader.object(1, |it| {
-                    if is_marked(slice(text, it.key.clone())) {
-                        members.push(it);
-                    }
-                })?;
-                message = Some(object);
-            } else {
-                reader.value(1)?;
-            }
-            first = false;
-        }
-    })?;
-    let Some(object) = message.filter(|_| !members.is_empty()) else {
-        return Ok(Verdict::Pass);
-    };
-    let client = sole(text, &members, "_client")?;
-    let foreign = sole(text, &members, "_socketId")?
-        .filter(|it| own_sid.is_none() || plain(text, it) != own_sid);
-    let auth = sole(text, &members, "_auth")?;
-    let without_token = match auth {
-        Some(auth) => without_token(slice(text, auth.value.clone()))?,
-        None => None,
-    };
-    if client.is_none() && foreign.is_none() && without_token.is_none() {
-        return Ok(Verdict::Pass);
-    }
-    let gone = [client.cloned(), foreign.cloned()];
-    let mut all = Vec::new();
-    Reader::new(text, object.start)
-        .object(1, |it| all.push(it))
-        .map_err(|_| JSON)?;
-    splice(
-        text,
-        &object,
-        &all,
-        |member| {
-            if gone.iter().flatten().any(|it| it == member) {
-                return Fate::Remove;
-            }
-            match &without_token {
-                Some(value) if auth == Some(member) => Fate::Become(value.clone()),
-                _ => Fate::Keep,
-            }
-        },
-        out,
-    );
-    Ok(Verdict::Changed)
-}
-
-/// A message's `_auth` without a token of ours, where there is one in it: no credential of ours
-/// reaches a flow.
-fn without_token(auth: &str) -> Result<Option<String>, Refused> {
-    if !auth.starts_with('{') {
-        return Ok(None);
-    }
-    let mut members = Vec::new();
-    let object = whole(Reader::new(auth, 0), |reader| {
-        reader.object(2, |it| members.push(it))
-    })?;
-    let ours = sole(auth, &members, "jwt")?.filter(|jwt| {
-        let token = json::inner(slice(auth, jwt.value.clone()));
-        // A token has nothing to escape; one that escapes all the same is not shown to anybody.
-        token.contains('\\') || token::is_ours(format!("Bearer {token}"))
-    });
-    let Some(ours) = ours else {
-        return Ok(None);
-    };
-    let mut out = Vec::new();
-    splice(
-        auth,
-        &object,
-        &members,
-        |member| {
-            if member == ours {
-                Fate::Remove
-            } else {
-                Fate::Keep
-            }
-        },
-        &mut out,
-    );
-    String::from_utf8(out).map(Some).map_err(|_| JSON)
-}
-
-/// Whether a message's key is one that we act on, disguised or not.
-fn is_marked(key: &str) -> bool {
-    ["_client", "_socketId", "_auth"]
-        .iter()
-        .any(|it| json::means(key, it) != Same::No)
-}
-
-/// An Engine.IO message with a packet of ours.
-fn packet(kind: char, namespace: &str, payload: &str) -> String {
-    if namespace == "/" {
-        format!("4{kind}{payload}")
-    } else {
-        format!("4{kind}{namespace},{payload}")
-    }
-}
-
-fn refusal(namespace: &str) -> String {
-    packet(
-        '4',
-        namespace,
-        r#"{"message":"this namespace is not open to you"}"#,
-    )
-}
-
-fn notice_packet(namespace: &str, notice: &Notice<'_>) -> String {
-    let mut payload = Vec::with_capacity(160);
-    payload.push(b'[');
-    json::write_string(&mut payload, notice.event);
-    payload.extend_from_slice(br#",{"uibuilderCtrl":"session invalid","from":"server","reason":"#);
-    json::write_string(&mut payload, notice.reason);
-    payload.extend_from_slice(br#","login_url":"#);
-    json::write_string(&mut payload, notice.login_url);
-    payload.extend_from_slice(b"}]");
-    packet('2', namespace, &String::from_utf8_lossy(&payload))
 }
 
 #[cfg(test)]

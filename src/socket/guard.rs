@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::socket::{
     Refused, Way,
-    conversation::{Conversation, Notice, Terms, Verdict},
+    conversation::{Conversation, Terms, Verdict},
     engineio,
+    notice::Notice,
     polling::Upgrading,
 };
 

@@ -20,9 +20,10 @@ use crate::{
     session::Lease,
     socket::{
         Refused, Way,
-        conversation::{Conversation, Notice, Terms, Verdict},
+        conversation::{Conversation, Terms, Verdict},
         engineio::{self, Opening, Request},
         guard::{self, Shared},
+        notice::Notice,
         seal::{Kind, Opened, Seal},
     },
 };

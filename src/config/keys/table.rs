@@ -91,14 +91,17 @@ const SOCKETIO: Section = Section {
             "[]",
             "The namespaces that may be opened; empty: all.",
         ),
+        key(
+            "annotate",
+            Flag,
+            "false",
+            "Whether each message to uibuilder is told who sent it, in `_auth`.",
+        ),
     ],
-    later: &[
-        Later {
-            name: "mode",
-            only: Some("session"),
-        },
-        only_false("annotate"),
-    ],
+    later: &[Later {
+        name: "mode",
+        only: Some("session"),
+    }],
 };
 
 /// The sections, in the order in which they are told.
@@ -641,7 +644,7 @@ pub(in super::super) const SECTIONS: &[Section] = &[
                 "socketio",
                 Group(&SOCKETIO),
                 "{ eio3 = false, namespaces = [] }",
-                "How its Socket.IO is judged: `eio3` (whether Engine.IO 3 and JSONP are let through, `false`), `namespaces` (which may be opened; empty: all).",
+                "How its Socket.IO is judged: `eio3` (whether Engine.IO 3 and JSONP are let through, `false`), `namespaces` (which may be opened; empty: all), `annotate` (whether each message to uibuilder is told who sent it in `_auth`, `false`).",
             ),
         ],
         later: &[

@@ -64,6 +64,7 @@ fn tenant(it: &mut Section<'_>, line: usize) -> TenantConfig {
             .map(|mut it| SocketIo {
                 eio3: it.flag("eio3").unwrap_or_default(),
                 namespaces: it.list("namespaces", value::namespace).unwrap_or_default(),
+                annotate: it.flag("annotate").unwrap_or_default(),
             })
             .unwrap_or_default(),
     }

@@ -1,7 +1,7 @@
 //! What a conversation lets through.
 
 use super::*;
-use crate::socket::seal::tests::seal_of;
+use crate::{authn, session::fixture, socket::seal::tests::seal_of};
 use proptest::prelude::*;
 
 pub(crate) fn terms_of(user: &str, login: u8) -> Terms {
@@ -11,6 +11,9 @@ pub(crate) fn terms_of(user: &str, login: u8) -> Terms {
         namespaces: Vec::new(),
         max_message: 1 << 20,
         max_packets: 16,
+        mode: SocketMode::Session,
+        annotate: false,
+        owner: None,
     }
 }
 
@@ -239,20 +242,120 @@ fn w7_the_farewell_names_every_namespace_once() {
     judge(&mut it, Way::Up, "40").unwrap();
     let notice = Notice {
         event: "uiBuilderControl",
-        reason: "revoked",
+        topic: notice::Topic::Logoff,
+        reason: Some("revoked"),
         login_url: "https://auth.example.com/login",
+        auth: None,
     };
     assert_eq!(
         it.farewell_down(Some(&notice)),
         [
-            r#"42/app,["uiBuilderControl",{"uibuilderCtrl":"session invalid","from":"server","reason":"revoked","login_url":"https://auth.example.com/login"}]"#,
+            r#"42/app,["uiBuilderControl",{"uibuilderCtrl":"logoff","from":"server","reason":"revoked","login_url":"https://auth.example.com/login","_auth":{"userValidated":false}}]"#,
             "41/app,",
-            r#"42["uiBuilderControl",{"uibuilderCtrl":"session invalid","from":"server","reason":"revoked","login_url":"https://auth.example.com/login"}]"#,
+            r#"42["uiBuilderControl",{"uibuilderCtrl":"logoff","from":"server","reason":"revoked","login_url":"https://auth.example.com/login","_auth":{"userValidated":false}}]"#,
             "41",
         ]
     );
     assert_eq!(it.farewell_up(), ["41/app,", "41"]);
     assert!(it.farewell_up().is_empty());
+}
+
+fn annotating() -> (Terms, String) {
+    let alice = fixture::user("alice");
+    let cell = fixture::cell(&alice, 2, "r1.example.net", "t1");
+    let mut terms = terms_of("alice", 1);
+    terms.annotate = true;
+    terms.owner = Some(authn::fixture::identity(
+        &cell,
+        "r1.example.net",
+        "t1",
+        authn::Shown::Cookie,
+    ));
+    let ms = fixture::START.0 + 12 * 3_600_000;
+    let auth = format!(
+        r#""_auth":{{"id":"alice","userValidated":true,"sessionExpiry":{ms},"info":{{"name":"ALICE","email":"alice@example.net","groups":["ops"],"amr":["pwd"]}}}}"#
+    );
+    (terms, auth)
+}
+
+fn annotated(text: &str) -> Result<(Verdict, String), Refused> {
+    let mut out = Vec::new();
+    let verdict = open().message(Way::Up, text, &annotating().0, &mut out)?;
+    Ok((verdict, String::from_utf8(out).unwrap()))
+}
+
+#[test]
+fn annotate_tells_a_flow_who_sent_a_message_and_nobody_else_does() {
+    let auth = annotating().1;
+    for (sent, passed) in [
+        (
+            r#"{"topic":"t" , "payload":1}"#,
+            r#"{"topic":"t","payload":1,@}"#,
+        ),
+        ("{}", "{@}"),
+        (r#"{"_auth":{"id":"admin"},"a":1}"#, r#"{"a":1,@}"#),
+        (
+            r#"{"_\u0061uth":{"id":"admin"},"a":1,"_auth":2}"#,
+            r#"{"a":1,@}"#,
+        ),
+        (
+            r#"{"_client":1,"_socketId":"x","a":"\u00e9"}"#,
+            r#"{"a":"\u00e9",@}"#,
+        ),
+        (r#"{"x":{"_auth":1}}"#, r#"{"x":{"_auth":1},@}"#),
+        (r#""hi""#, r#"{"payload":"hi",@}"#),
+        ("7", r#"{"payload":7,@}"#),
+        ("null", r#"{"payload":null,@}"#),
+        (
+            r#"{"_placeholder":true,"num":0}"#,
+            r#"{"payload":{"_placeholder":true,"num":0},@}"#,
+        ),
+    ] {
+        let event = |it: &str| format!(r#"42/app,7["uiBuilderClient",{it},"more"]"#);
+        let found = annotated(&event(sent)).unwrap();
+        let passed = event(&passed.replace('@', &auth));
+        assert_eq!(found, (Verdict::Changed, passed), "{sent}");
+    }
+    let bare = annotated(r#"42/app,["uiBuilderControl"]"#).unwrap();
+    assert_eq!(bare.1, format!(r#"42/app,["uiBuilderControl",{{{auth}}}]"#));
+    assert!(annotated(r#"42/app,["uiBuilderClient",[1]]"#).is_err());
+    // The tenant's own events are its own affair.
+    let own = annotated(r#"42/app,["other",{"_auth":1}]"#).unwrap();
+    assert_eq!(own.0, Verdict::Pass);
+}
+
+proptest! {
+    /// Another reader of JSON finds our `_auth` in the message, and otherwise what was sent.
+    #[test]
+    fn annotate_changes_nothing_but_auth(
+        members in prop::collection::vec(
+            (
+                prop::sample::select(vec!["a", "payload", "_auth", "_\\u0061uth", "é", "\\u005fauth"]),
+                prop::sample::select(vec![
+                    "1", "-0.5e3", "null", "true", "\"x\"", "\"\\ud83d\\ude00\"", "{}", "[]",
+                    "{\"_auth\":{\"id\":\"admin\"}}", "[{\"b\" : [1 ,2]}]",
+                ]),
+            ),
+            0..6,
+        ),
+        gap in prop::sample::select(vec!["", " ", "\t"]),
+    ) {
+        let inner: Vec<_> = members.iter().map(|(k, v)| format!("{gap}\"{k}\"{gap}:{gap}{v}{gap}")).collect();
+        let message = format!("{{{}}}", inner.join(","));
+        let sent = format!("42/app,[\"uiBuilderClient\",{message}]");
+        let (verdict, changed) = annotated(&sent).unwrap();
+        prop_assert_eq!(verdict, Verdict::Changed);
+        let read: Vec<serde_json::Value> = serde_json::from_str(&changed["42/app,".len()..]).unwrap();
+        let mut found = read[1].clone();
+        let auth = found.as_object_mut().unwrap().remove("_auth").unwrap();
+        prop_assert_eq!(&auth["id"], "alice");
+        let mut expected: serde_json::Value = serde_json::from_str(&message).unwrap();
+        expected.as_object_mut().unwrap().remove("_auth");
+        prop_assert_eq!(found, expected);
+        // And no reader that takes the first of two finds another.
+        prop_assert_eq!(changed.matches("\"alice\"").count(), 1);
+        prop_assert!(changed.ends_with("]}}}]"));
+    }
 }
 
 proptest! {

@@ -19,38 +19,38 @@ use crate::{
     session::Ended,
     socket::{
         Way,
-        conversation::Notice,
         frame::{self, Opcode},
         lane::Mode,
+        notice::{Notice, Topic, last_words},
     },
 };
 
 /// How long the closing handshake may take.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What is said at the end.
-struct Words {
-    code: u16,
-    text: &'static str,
-    /// Whether Socket.IO is told that it is over, and with which reason.
-    reason: Option<&'static str>,
+/// The close frame of an end. `None`: both sides said goodbye themselves.
+fn close(end: End) -> Option<(u16, &'static str)> {
+    Some(match end {
+        End::Closed => return None,
+        End::ClientGone | End::UpstreamGone => (1001, "the other side is gone"),
+        End::Over(Over::Session(Ended::Idle | Ended::LoginExpired)) => {
+            (1008, "the session has expired")
+        }
+        End::Over(Over::Session(_)) => (1008, "the session is over"),
+        End::Over(Over::Policy) => (1008, "no longer admitted"),
+        End::Over(Over::TenantChanged) => (1008, "another tenant is here now"),
+        End::Over(Over::TenantGone) => (1001, "the tenant is gone"),
+        End::Over(Over::Draining) => (1001, "the gateway is going down"),
+        End::Refused(_, refused) => (refused.close_code(), "not relayed"),
+    })
 }
 
-fn words(end: End) -> Option<Words> {
-    let (code, text, reason) = match end {
-        End::Closed => return None,
-        End::ClientGone | End::UpstreamGone => (1001, "the other side is gone", None),
-        End::Over(Over::Session(Ended::Idle | Ended::LoginExpired)) => {
-            (1008, "the session has expired", Some("expired"))
-        }
-        End::Over(Over::Session(_)) => (1008, "the session is over", Some("revoked")),
-        End::Over(Over::Policy) => (1008, "no longer admitted", Some("policy")),
-        End::Over(Over::TenantChanged) => (1008, "another tenant is here now", Some("audience")),
-        End::Over(Over::TenantGone) => (1001, "the tenant is gone", None),
-        End::Over(Over::Draining) => (1001, "the gateway is going down", None),
-        End::Refused(_, refused) => (refused.close_code(), "not relayed", None),
-    };
-    Some(Words { code, text, reason })
+/// What Socket.IO is told of an end, if it is told of it.
+fn words(end: End) -> Option<(Topic, &'static str)> {
+    match end {
+        End::Over(over) => last_words(over),
+        End::Closed | End::ClientGone | End::UpstreamGone | End::Refused(..) => None,
+    }
 }
 
 /// Says goodbye on both legs, as far as they are still there.
@@ -66,17 +66,18 @@ pub(super) async fn finish<C, U>(
 {
     let mut amid = false;
     let (mut to_client, mut to_upstream) = (Vec::new(), Vec::new());
-    let words = words(end);
-    if let (Some(reason), Mode::EngineIo(guard)) = (words.as_ref().and_then(|it| it.reason), mode) {
+    if let (Some((topic, reason)), Mode::EngineIo(guard)) = (words(end), mode) {
         let notice = Notice {
             event: &setting.rules.control_event,
-            reason,
+            topic,
+            reason: Some(reason),
             login_url: setting.login_url,
+            auth: None,
         };
         amid = guard.is_amid_attachments();
         (to_client, to_upstream) = guard.farewell(Some(&notice));
     }
-    let code = words.as_ref().map(|it| (it.code, it.text));
+    let code = close(end);
     // Between the attachments of an event no text may stand. (Upstream it may: a server that
     // falls over it recovers nothing either.)
     let speaks_down = |dropped: Option<Opcode>| match dropped {

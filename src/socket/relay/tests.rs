@@ -243,7 +243,7 @@ impl End2 {
     }
 }
 
-const NOTICE: &str = r#"42/app,["uiBuilderControl",{"uibuilderCtrl":"session invalid","from":"server","reason":"revoked","login_url":"https://auth.example.net/login"}]"#;
+const NOTICE: &str = r#"42/app,["uiBuilderControl",{"uibuilderCtrl":"session invalid","from":"server","reason":"revoked","login_url":"https://auth.example.net/login","_auth":{"userValidated":false}}]"#;
 
 #[tokio::test(start_paused = true)]
 async fn w17_a_plain_websocket_talks_and_closes() {
