@@ -28,6 +28,7 @@ use crate::{
 
 /// Serves one TLS connection to its end.
 pub async fn serve_tls(pipeline: Rc<Pipeline>, tls: Tls, stream: TcpStream, peer: SocketAddr) {
+    let _counted = pipeline.connected();
     let Ok(local) = stream.local_addr() else {
         return;
     };
@@ -52,6 +53,7 @@ pub async fn serve_tls(pipeline: Rc<Pipeline>, tls: Tls, stream: TcpStream, peer
 
 /// Serves one plain connection to its end: redirects, and the plain hosts of open mode.
 pub async fn serve_plain(pipeline: Rc<Pipeline>, stream: TcpStream, peer: SocketAddr) {
+    let _counted = pipeline.connected();
     let Ok(local) = stream.local_addr() else {
         return;
     };

@@ -21,7 +21,7 @@ use crate::{
     signin::cookie,
     socket::engineio,
     store::StoreError,
-    telemetry::CoreMetrics,
+    telemetry::{CoreMetrics, Counted},
     token::AssertionCache,
 };
 
@@ -119,7 +119,10 @@ impl Pipeline {
             .then(|| Line::of(&raw, visitor));
         let response = match self.walk::<IO>(visitor, raw, &mut asker).await {
             Ok(response) => response,
-            Err(refusal) => refuse(&refusal, &asker),
+            Err(refusal) => {
+                self.metrics.decided(refusal.code());
+                refuse(&refusal, &asker)
+            }
         };
         self.metrics.answered(response.status());
         if let Some(line) = line {
@@ -140,6 +143,7 @@ impl Pipeline {
         let house = &*self.house;
         let mut inbound = intake::admit(raw, &visitor.arrival, &house.facts.load())?;
         asker.id.clone_from(&inbound.id);
+        asker.client = Some(inbound.client);
         house
             .limit
             .check(inbound.client)
@@ -341,7 +345,16 @@ impl Pipeline {
         route: Option<&HostRoute>,
         need: Asked,
     ) -> Response<Body> {
+        self.metrics.decided(match need {
+            Asked::SignIn(..) => "sign_in",
+            Asked::StepUp(_) => "step_up",
+        });
         portal::challenge(&self.house.desk(), inbound, route, need)
+    }
+
+    /// Counts a connection for as long as what is given back is held.
+    pub fn connected(&self) -> Counted {
+        self.metrics.connected()
     }
 
     fn login_url(&self) -> String {
@@ -367,6 +380,7 @@ impl Pipeline {
         } else {
             Choice::Turn
         };
+        self.metrics.admitted.inc();
         let fresh = self
             .pool
             .choose(path, choice)
@@ -459,7 +473,7 @@ impl Line {
         tracing::info!(
             target: "portcullis::access",
             id = asker.id,
-            client = %self.client.ip(),
+            client = %asker.client.unwrap_or(self.client.ip()),
             method = %self.method,
             host = self.host,
             path = self.path,

@@ -24,14 +24,23 @@ pub struct Answered {
     pub class: String,
 }
 
+/// A decision's labels.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Decided {
+    /// The core that took it.
+    pub core: usize,
+    /// What came out.
+    pub outcome: String,
+}
+
 /// Every number the gateway keeps. What is counted on every request's way has handles per
 /// core: [`CoreMetrics`].
 #[derive(Clone, Debug)]
 pub struct Metrics {
     /// Requests answered, by core and class of status (`2xx`).
     pub requests: Family<Answered, Counter>,
-    /// Decisions, by outcome (`admitted`, `not_signed_in`, ...).
-    pub decisions: Family<Kind, Counter>,
+    /// Decisions, by core and outcome: `admitted`, `sign_in`, `step_up`, or a refusal's code.
+    pub decisions: Family<Decided, Counter>,
     /// Client connections open now.
     pub connections: Gauge,
     /// WebSockets open now.
@@ -152,11 +161,29 @@ impl Metrics {
 pub struct CoreMetrics {
     /// Answers by class: index 1 to 5 for 1xx to 5xx.
     classes: [Counter; 6],
+    /// Requests that were let through to a tenant.
+    pub admitted: Counter,
     /// Everything else, shared.
     pub all: Metrics,
+    core: usize,
 }
 
 impl CoreMetrics {
+    /// Counts a decision that lets nobody through.
+    pub fn decided(&self, outcome: &str) {
+        let labels = Decided {
+            core: self.core,
+            outcome: outcome.to_owned(),
+        };
+        self.all.decisions.get_or_create(&labels).inc();
+    }
+
+    /// Counts a connection for as long as what is given back is held.
+    pub fn connected(&self) -> Counted {
+        self.all.connections.inc();
+        Counted(self.all.connections.clone())
+    }
+
     /// Counts an answer.
     pub fn answered(&self, status: http::StatusCode) {
         if let Some(counter) = self.classes.get(usize::from(status.as_u16() / 100)) {
@@ -177,8 +204,26 @@ impl Metrics {
         };
         CoreMetrics {
             classes: std::array::from_fn(class),
+            admitted: self
+                .decisions
+                .get_or_create(&Decided {
+                    core,
+                    outcome: "admitted".to_owned(),
+                })
+                .clone(),
             all: self.clone(),
+            core,
         }
+    }
+}
+
+/// One of what a gauge counts; no more when it is dropped.
+#[derive(Debug)]
+pub struct Counted(Gauge);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

@@ -148,6 +148,8 @@ async fn catch_up(house: &House) -> Result<(), StoreError> {
         .store
         .call(move |store| store.changes_since(after))
         .await?;
+    let begun = house.clock.now();
+    let any = !changes.is_empty();
     for (number, change) in changes {
         match change {
             Change::Session(_) | Change::User(_) => house.sessions.apply(change).await?,
@@ -155,6 +157,10 @@ async fn catch_up(house: &House) -> Result<(), StoreError> {
             Change::Keys => house.reload_keys().await,
         }
         *seen = number;
+    }
+    if any {
+        let took = begun.until(house.clock.now());
+        house.metrics.revocation_seconds.observe(took.as_secs_f64());
     }
     Ok(())
 }

@@ -39,6 +39,8 @@ pub struct Asker {
     pub site: Site,
     /// The request's id; may be empty.
     pub id: String,
+    /// The client's address, once it is known; for the access log.
+    pub client: Option<std::net::IpAddr>,
     /// Over HTTP/2?
     pub http2: bool,
     /// The portal's origin, for buttons; empty: there is none.
@@ -73,6 +75,7 @@ impl Asker {
                 Some(_) | None => Site::Unsaid,
             },
             id: String::new(),
+            client: None,
             http2: false,
             portal: String::new(),
             at_portal: false,
