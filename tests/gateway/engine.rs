@@ -162,7 +162,7 @@ async fn w7_a_websocket_ends_with_a_word_41_and_1008_on_both_sides() {
     assert_eq!(said.len(), 4, "{said:?}");
     assert!(is_farewell(&said[..2], "/uib", "revoked"), "{said:?}");
     assert!(is_farewell(&said[2..], "/other", "revoked"), "{said:?}");
-    assert!(said[0].contains("session invalid") && said[0].contains(&house.origin("auth")));
+    assert!(said[0].contains("logoff") && said[0].contains(&house.origin("auth")));
     engine.hears("41/uib,").await;
     engine.hears("41/other,").await;
     house.close().await;
