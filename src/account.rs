@@ -5,7 +5,7 @@
 //! learns neither from the answer nor from its time whether a name exists; the caller makes
 //! every failed login last at least `LoginRules::floor`.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     clock::Clock,
@@ -13,6 +13,7 @@ use crate::{
     name::UserId,
     secret::{SealingKey, Secret},
     store::{StoreError, StoreHandle, UserRecord},
+    telemetry::audit::Actor,
 };
 
 mod attempts;
@@ -26,7 +27,7 @@ pub use password::WeakPassword;
 pub use setup::{SetupDone, SetupDraft, SetupRefused};
 pub use totp::NewTotp;
 
-use attempts::Admitted;
+use attempts::{Admitted, Failed};
 use hashing::{Hashers, Verdict};
 
 /// What a password turned out to be.
@@ -112,7 +113,7 @@ impl Accounts {
         self.rules.floor
     }
 
-    /// Looks at a password that somebody at `from` typed for `name`, which may be nobody's.
+    /// Looks at a password that `from` typed for `name`, which may be nobody's.
     ///
     /// Failures count per name and address prefix (/24 or /48), whether the name exists or not.
     /// Who comes with a device on which `known_device` has signed in before counts apart: no
@@ -121,7 +122,7 @@ impl Accounts {
         &self,
         name: &str,
         password: &Secret,
-        from: IpAddr,
+        from: &Actor,
         known_device: Option<&UserId>,
     ) -> Result<PasswordCheck, StoreError> {
         // The place in the queue comes first: what is not looked at is not counted.
@@ -132,26 +133,35 @@ impl Accounts {
         let rules = self.rules.clone();
         let typed = name.trim().to_owned();
         let known = known_device.cloned();
+        let address = from.address;
         let (user, key, admitted) = self
             .store
             .call(move |store| {
                 let user = upkeep::find(store, &typed)?;
                 let known = known.filter(|known| user.as_ref().is_some_and(|it| it.id == *known));
                 let key = known.map_or_else(
-                    || attempts::password_key(&typed, from),
+                    || attempts::password_key(&typed, address),
                     |user| attempts::device_key(&user),
                 );
                 let admitted = attempts::admit(store, &key, rules.max_failures, rules.lock, now)?;
                 Ok((user, key, admitted))
             })
             .await?;
-        if let Admitted::NotBefore(retry_after) = admitted {
-            return Ok(PasswordCheck::TooOften { retry_after });
-        }
+        let last = match admitted {
+            Admitted::Yes { last } => last,
+            Admitted::NotBefore(retry_after) => {
+                return Ok(PasswordCheck::TooOften { retry_after });
+            }
+        };
         let hash = user.as_ref().and_then(|it| it.password_hash.clone());
         let verdict = slot.verify(password.clone(), hash.clone()).await?;
-        let Some(user) = user.filter(|it| !it.disabled && verdict != Verdict::Wrong) else {
-            return Ok(PasswordCheck::Wrong);
+        let right = |it: &UserRecord| !it.disabled && verdict != Verdict::Wrong;
+        let user = match user {
+            Some(user) if right(&user) => user,
+            other => {
+                self.tell_failure(other, "password", last, from).await?;
+                return Ok(PasswordCheck::Wrong);
+            }
         };
         let id = user.id.clone();
         self.store
@@ -166,12 +176,38 @@ impl Accounts {
         Ok(PasswordCheck::Right(user))
     }
 
+    async fn tell_failure(
+        &self,
+        user: Option<UserRecord>,
+        factor: &'static str,
+        last: bool,
+        from: &Actor,
+    ) -> Result<(), StoreError> {
+        let (actor, now) = (from.clone(), self.clock.now());
+        self.store
+            .call(move |store| {
+                let failed = Failed {
+                    user: user.as_ref(),
+                    factor,
+                    last,
+                };
+                attempts::tell(store, &failed, &actor, now)
+            })
+            .await
+    }
+
     /// Looks at a code that the user typed, after their password. Right once, and never again.
     /// Failures count per user, wherever they come from.
-    pub async fn check_totp(&self, user: &UserId, code: &str) -> Result<TotpCheck, StoreError> {
+    pub async fn check_totp(
+        &self,
+        user: &UserId,
+        code: &str,
+        from: &Actor,
+    ) -> Result<TotpCheck, StoreError> {
         let now = self.clock.now();
         let id = user.clone();
         let code = Secret::new(code);
+        let from = from.clone();
         let key = self.key.clone();
         let rules = self.rules.clone();
         // One visit to the store's thread: nothing comes between the count and the code.
@@ -180,21 +216,29 @@ impl Accounts {
                 let Some(user) = store.user(&id)? else {
                     return Ok(TotpCheck::Wrong);
                 };
-                let Some(sealed) = user.totp_sealed.filter(|_| !user.disabled) else {
+                let Some(sealed) = user.totp_sealed.clone().filter(|_| !user.disabled) else {
                     return Ok(TotpCheck::NotEnrolled);
                 };
                 let attempts = attempts::totp_key(&id);
                 let most = attempts::second_factor_most(&rules);
-                if let Admitted::NotBefore(retry_after) =
-                    attempts::admit(store, &attempts, most, rules.lock, now)?
-                {
-                    return Ok(TotpCheck::TooOften { retry_after });
-                }
+                let last = match attempts::admit(store, &attempts, most, rules.lock, now)? {
+                    Admitted::Yes { last } => last,
+                    Admitted::NotBefore(retry_after) => {
+                        return Ok(TotpCheck::TooOften { retry_after });
+                    }
+                };
+                let failed = Failed {
+                    user: Some(&user),
+                    factor: "totp",
+                    last,
+                };
                 let secret = totp::open(&key, &id, &sealed)?;
                 let Some(step) = totp::step_of(&secret, code.reveal(), now) else {
+                    attempts::tell(store, &failed, &from, now)?;
                     return Ok(TotpCheck::Wrong);
                 };
                 if !store.take_totp_step(&id, step)? {
+                    attempts::tell(store, &failed, &from, now)?;
                     return Ok(TotpCheck::Used);
                 }
                 store.clear_failures(&attempts)?;

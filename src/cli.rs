@@ -5,6 +5,7 @@ use std::{fmt, net::IpAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
+mod audit;
 mod claim;
 mod desk;
 mod print;
@@ -13,6 +14,7 @@ mod run;
 mod session;
 mod user;
 
+pub use audit::AuditArgs;
 pub use claim::ClaimCommand;
 pub use session::SessionCommand;
 pub use user::UserCommand;
@@ -63,6 +65,8 @@ pub enum Command {
     /// Which tenant owns which host name.
     #[command(subcommand)]
     Claim(ClaimCommand),
+    /// Who did what to which account, when and from where: one JSON object a line.
+    Audit(AuditArgs),
     /// Exit 0 when the local gateway is ready.
     Healthcheck,
 }
@@ -161,6 +165,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::User(command) => user::run(&cli.config, cli.json, command),
         Command::Session(command) => session::run(&cli.config, cli.json, command),
         Command::Claim(command) => claim::run(&cli.config, cli.json, command),
+        Command::Audit(args) => audit::run(&cli.config, &args),
         Command::Healthcheck => inspect::healthcheck(&cli.config),
     };
     match done {
@@ -193,6 +198,7 @@ mod tests {
             "portcullis user list --config x.toml --json",
             "portcullis session revoke --all --config x.toml",
             "portcullis claim release a.example.net --config x.toml",
+            "portcullis audit --user alice --since 24h --json --config x.toml",
             "portcullis user add alice --groups a,b --password-stdin --config x.toml",
         ] {
             let cli = Cli::try_parse_from(line.split(' ')).unwrap();
@@ -209,6 +215,7 @@ mod tests {
             "portcullis session revoke",
             "portcullis session revoke abc --all",
             "portcullis explain https://a/ --level 4",
+            "portcullis audit --since yesterday",
         ] {
             let error = Cli::try_parse_from(line.split(' ')).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{line}");

@@ -40,8 +40,11 @@ use crate::{
     config::Config,
     docker::Snapshot,
     route::{Discovered, Plan, RefusedRoute, RouteTable, Routes},
-    store::{StoreError, StoreHandle},
-    telemetry::Metrics,
+    store::{StoreError, StoreHandle, together},
+    telemetry::{
+        Metrics,
+        audit::{Actor, Event, What},
+    },
 };
 use claims::{Claiming, Verdict};
 use judged::{Judged, Recalled};
@@ -165,7 +168,8 @@ impl Discovery {
         warnings.extend(verdict.warnings.iter().cloned());
         let claims_refused: Vec<RefusedRoute> =
             verdict.refused.iter().map(|(_, no)| no.clone()).collect();
-        state.complain(&refused, &claims_refused, &warnings);
+        let news = state.complain(&refused, &claims_refused, &warnings);
+        self.tell_refused_claims(news).await?;
         self.put(config, verdict, &refused, state);
         self.findings.store(Arc::new(Findings {
             is_whole: snapshots.iter().all(Option::is_some),
@@ -190,6 +194,27 @@ impl Discovery {
         let verdict = judging.await?;
         state.judged = Some(Judged::new(config.clone(), &verdict));
         Ok(verdict)
+    }
+
+    /// Writes down who asked for a name that is another's.
+    async fn tell_refused_claims(&self, news: Vec<RefusedRoute>) -> Result<(), StoreError> {
+        if news.is_empty() {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        self.store
+            .call(move |store| {
+                together(store, "tell_refused_claims", |store| {
+                    news.iter().try_for_each(|it| {
+                        let event = Event::new(What::ClaimRefused, now, Actor::gateway())
+                            .with("container", &it.container)
+                            .with("host", &it.asked)
+                            .with("why", &it.reason);
+                        store.append_audit(&event)
+                    })
+                })
+            })
+            .await
     }
 
     fn put(
@@ -310,12 +335,20 @@ struct State {
 const MOST_LINES: usize = 8;
 
 impl State {
-    /// Logs what is new among the complaints, once.
-    fn complain(&mut self, one: &[RefusedRoute], two: &[RefusedRoute], warnings: &[String]) {
+    /// Logs what is new among the complaints, once. Gives the claims among them.
+    fn complain(
+        &mut self,
+        one: &[RefusedRoute],
+        claims: &[RefusedRoute],
+        warnings: &[String],
+    ) -> Vec<RefusedRoute> {
+        let is_new = |it: &&RefusedRoute| !self.complaints.contains(&complaint(it));
+        let news = claims.iter().filter(is_new).take(MOST_LINES).cloned();
+        let news = news.collect();
         let mut now = HashSet::new();
         let mut lines: BTreeMap<&str, usize> = BTreeMap::new();
-        for it in one.iter().chain(two) {
-            let key = format!("{} {} {}", it.container, it.asked, it.reason);
+        for it in one.iter().chain(claims) {
+            let key = complaint(it);
             if !self.complaints.contains(&key) {
                 let line = lines.entry(&it.container).or_default();
                 *line += 1;
@@ -333,5 +366,10 @@ impl State {
             now.insert(warning.clone());
         }
         self.complaints = now;
+        news
     }
+}
+
+fn complaint(it: &RefusedRoute) -> String {
+    format!("{} {} {}", it.container, it.asked, it.reason)
 }

@@ -21,11 +21,11 @@ use crate::{
     session::Sessions,
     signin::Signin,
     store::StoreHandle,
+    telemetry::audit::Actor,
     token::Tokens,
 };
 
 mod account;
-mod agent;
 mod api;
 mod callback;
 mod challenge;
@@ -131,6 +131,13 @@ impl<'a> Visit<'a> {
 
     fn others(&self) -> &[(String, String)] {
         &self.inbound.credentials.others
+    }
+
+    /// Who makes this request, for the audit log.
+    fn actor(&self) -> Actor {
+        let agent = self.inbound.headers.get(http::header::USER_AGENT);
+        let agent = agent.and_then(|it| it.to_str().ok()).unwrap_or_default();
+        Actor::visitor(self.inbound.client, agent)
     }
 
     /// The path, if it can be read in one way only.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::{
     clock::Timestamp,
     name::{GroupName, HostName, TenantId, UserId, UserName},
+    telemetry::audit::Event,
 };
 
 pub mod failpoint;
@@ -23,6 +24,12 @@ pub use key::open_sealing_key;
 
 /// How long a freed host name rests before another owner may have it.
 pub const CLAIM_REST: Duration = Duration::from_hours(30 * 24);
+
+/// How long an audit event is kept.
+pub const AUDIT_KEPT: Duration = Duration::from_hours(180 * 24);
+
+/// How long it is kept at the least, counted back from the newest, whatever the clock says.
+pub const AUDIT_LEAST: Duration = Duration::from_hours(30 * 24);
 
 /// SHA-256 of an id that grants something: how such ids are stored.
 pub type Digest = [u8; 32];
@@ -198,6 +205,48 @@ pub struct ClaimRecord {
     pub released: Option<Timestamp>,
 }
 
+/// Which audit events.
+#[derive(Debug, Clone)]
+pub struct AuditFilter {
+    /// Those about this account.
+    pub user: Option<UserId>,
+    /// From then on.
+    pub since: Timestamp,
+    /// The newest so many.
+    pub most: usize,
+}
+
+impl Default for AuditFilter {
+    fn default() -> Self {
+        Self {
+            user: None,
+            since: Timestamp(0),
+            most: usize::MAX,
+        }
+    }
+}
+
+/// Work on a store, as a part of a whole.
+pub type Work<'a> = dyn FnMut(&mut dyn Store) -> Result<(), StoreError> + 'a;
+
+/// Does all of `work` in one transaction, or nothing of it where it fails: what an account is
+/// changed by and the audit event that tells of it, or a look and the act that rests on it.
+/// `verb` names its failpoints. One inside another is a part of it.
+pub fn together<T>(
+    store: &mut dyn Store,
+    verb: &str,
+    work: impl FnOnce(&mut dyn Store) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let (mut work, mut done) = (Some(work), None);
+    store.atomically(verb, &mut |store| {
+        if let Some(work) = work.take() {
+            done = Some(work(store)?);
+        }
+        Ok(())
+    })?;
+    done.ok_or(StoreError::Busy)
+}
+
 /// What changed, for who follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
@@ -356,6 +405,13 @@ pub trait Store: Send {
     /// id. Who may let it go at once (an admin) gives a moment 30 days back. Its former owner
     /// may have it again at any time.
     fn release_claim(&mut self, host: &str, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Runs `work` as one transaction; see [`together`].
+    fn atomically(&mut self, verb: &str, work: &mut Work<'_>) -> Result<(), StoreError>;
+    /// Adds an audit event. None is ever changed; each is kept for [`AUDIT_KEPT`].
+    fn append_audit(&mut self, event: &Event) -> Result<(), StoreError>;
+    /// Audit events, oldest first.
+    fn audit(&mut self, filter: &AuditFilter) -> Result<Vec<Event>, StoreError>;
 
     /// A small value that belongs to the store: `incarnation`, the key's check value.
     fn note(&mut self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;

@@ -8,6 +8,9 @@ use prometheus_client::{
     registry::Registry,
 };
 
+pub mod agent;
+pub mod audit;
+
 /// What a number is about.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct Kind {

@@ -1,6 +1,9 @@
 //! How often somebody may be wrong: first slower, then not at all for a while.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
@@ -9,14 +12,23 @@ use crate::{
     config::LoginRules,
     name::UserId,
     secret,
-    store::{Store, StoreError},
+    store::{Store, StoreError, UserRecord, together},
+    telemetry::audit::{Actor, Event, What},
 };
+
+/// How many failures an hour are written into the audit log before it gets tight-lipped.
+const TOLD: u32 = 200;
+
+const HOUR: i64 = 3600;
 
 /// Whether a guess is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Admitted {
     /// Yes, and it already counts as a failure: whoever was right clears the count.
-    Yes,
+    Yes {
+        /// Whether it is the last one for a while, if it fails.
+        last: bool,
+    },
     /// Not until then.
     NotBefore(Duration),
 }
@@ -46,7 +58,57 @@ pub(super) fn admit(
         // Another process was faster.
         return Ok(Admitted::NotBefore(lock));
     }
-    Ok(Admitted::Yes)
+    Ok(Admitted::Yes {
+        last: count == most,
+    })
+}
+
+/// What failed, for the audit log.
+pub(super) struct Failed<'a> {
+    /// Whose sign-in it would have been; nobody's name is not written down, for it may be a
+    /// password in the wrong field.
+    pub(super) user: Option<&'a UserRecord>,
+    /// `password`, `totp`, `recovery`.
+    pub(super) factor: &'static str,
+    /// Whether it was the last one for a while.
+    pub(super) last: bool,
+}
+
+/// Writes a failure down. A flood does not fill the log: of one account from one neighbourhood
+/// only the 1st, 2nd, 4th, 8th and so on of an hour is written, with its number; of everybody
+/// together [`TOLD`] an hour, and from there on the powers of two too.
+pub(super) fn tell(
+    store: &mut dyn Store,
+    failed: &Failed<'_>,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let hour = now.secs().div_euclid(HOUR);
+    let whose = failed.user.map_or_else(
+        || "nobody".to_owned(),
+        |it| format!("{}:{}", it.id, prefix(actor.address)),
+    );
+    let event = |what| {
+        let event = Event::new(what, now, actor.clone()).with("factor", failed.factor);
+        match failed.user {
+            Some(user) => event.about(&user.id, &user.name),
+            None => event,
+        }
+    };
+    together(store, "tell_failure", |store| {
+        let count = store.count_failure(&format!("audit:{whose}:{hour}"), now, 2 * HOUR)?;
+        let all = store.count_failure(&format!("audit:{hour}"), now, 2 * HOUR)?;
+        if all > TOLD && !all.is_power_of_two() {
+            return Ok(());
+        }
+        if count.is_power_of_two() {
+            store.append_audit(&event(What::SignInFailed).with_count("count", count))?;
+        }
+        if failed.last {
+            store.append_audit(&event(What::Banned))?;
+        }
+        Ok(())
+    })
 }
 
 /// The wait after the `count`th failure of `most`.
@@ -64,7 +126,7 @@ fn whole_seconds(wait: Duration) -> Duration {
 }
 
 /// Wrong passwords for a name, which may be anything, from a neighbourhood.
-pub(super) fn password_key(typed: &str, from: IpAddr) -> String {
+pub(super) fn password_key(typed: &str, from: Option<IpAddr>) -> String {
     // Whatever was typed, of any length, is a key of one length.
     let name = URL_SAFE_NO_PAD.encode(secret::digest(&typed.to_ascii_lowercase()));
     format!("password:{name}:{}", prefix(from))
@@ -86,8 +148,11 @@ pub(super) fn second_factor_most(rules: &LoginRules) -> u32 {
 }
 
 /// The neighbourhood of an address: /24 or /48.
-fn prefix(address: IpAddr) -> String {
-    match address.to_canonical() {
+fn prefix(address: Option<IpAddr>) -> String {
+    match address
+        .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+        .to_canonical()
+    {
         IpAddr::V4(it) => {
             let [a, b, c, _] = it.octets();
             format!("{a}.{b}.{c}.0/24")
@@ -105,7 +170,7 @@ mod tests {
 
     #[test]
     fn h5_failures_count_by_the_address_given_and_its_neighbours() {
-        let key = |text: &str| password_key("Alice", text.parse().unwrap());
+        let key = |text: &str| password_key("Alice", text.parse().ok());
         assert_eq!(key("192.0.2.1"), key("192.0.2.254"));
         assert_eq!(key("192.0.2.1"), key("::ffff:192.0.2.9"));
         assert_ne!(key("192.0.2.1"), key("192.0.3.1"));
@@ -113,7 +178,7 @@ mod tests {
         assert_ne!(key("2001:db8:1::1"), key("2001:db8:2::1"));
         assert_eq!(
             key("192.0.2.1"),
-            password_key("aLICE", "192.0.2.1".parse().unwrap())
+            password_key("aLICE", "192.0.2.1".parse().ok())
         );
     }
 

@@ -11,7 +11,8 @@ use super::{Accounts, BUSY, WeakPassword, password, totp};
 use crate::{
     name::{UserId, UserName},
     secret::{self, Secret},
-    store::{LinkRecord, StoreError, UserRecord},
+    store::{LinkRecord, StoreError, UserRecord, together},
+    telemetry::audit::{Actor, Event, What},
 };
 
 /// A set-up that waits for its code.
@@ -149,6 +150,7 @@ impl Accounts {
         link: &str,
         sealed: &str,
         code: &str,
+        from: &Actor,
     ) -> Result<SetupDone, StoreError> {
         let digest = secret::digest(link);
         let Some((user, _)) = self.setup_user(link).await? else {
@@ -175,14 +177,24 @@ impl Accounts {
                 Some((totp::seal(&self.key, &user.id, &secret), step))
             }
         };
+        let chose = match totp {
+            Some(_) => "password totp",
+            None => "password",
+        };
+        let event = Event::new(What::SetUp, now, from.clone())
+            .about(&user.id, &user.name)
+            .with("chosen", chose);
         let user = self
             .store
             .call(move |store| {
                 let totp = totp.as_ref().map(|(sealed, step)| (&**sealed, *step));
-                if !store.complete_setup(&digest, &chosen.h, totp, now)? {
-                    return Ok(None);
-                }
-                store.user(&chosen.u)
+                together(store, "finish_setup", |store| {
+                    if !store.complete_setup(&digest, &chosen.h, totp, now)? {
+                        return Ok(None);
+                    }
+                    store.append_audit(&event)?;
+                    store.user(&chosen.u)
+                })
             })
             .await?;
         Ok(user.map_or(SetupDone::LinkGone, SetupDone::Done))

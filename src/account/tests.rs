@@ -58,6 +58,14 @@ fn desk_with(rules: LoginRules) -> Desk {
 const GOOD: &str = "blue teapot on fire";
 const HOME: &str = "192.0.2.7";
 
+fn at(address: IpAddr) -> Actor {
+    Actor::visitor(address, "")
+}
+
+fn at_home() -> Actor {
+    at(HOME.parse().unwrap())
+}
+
 impl Desk {
     fn with<T: Send + 'static>(
         &self,
@@ -98,7 +106,7 @@ impl Desk {
     async fn check(&self, name: &str, password: &str, from: &str) -> PasswordCheck {
         let from: IpAddr = from.parse().unwrap();
         self.accounts
-            .check_password(name, &Secret::new(password), from, None)
+            .check_password(name, &Secret::new(password), &at(from), None)
             .await
             .unwrap()
     }
@@ -232,7 +240,7 @@ async fn a_known_device_is_not_locked_out_by_strangers() {
     let from: IpAddr = HOME.parse().unwrap();
     let from_device = async |known: &UserId, password: &str| {
         desk.accounts
-            .check_password("alice", &Secret::new(password), from, Some(known))
+            .check_password("alice", &Secret::new(password), &at(from), Some(known))
             .await
             .unwrap()
     };
@@ -278,7 +286,12 @@ async fn l2_a_thousand_guesses_at_once_are_no_more_than_one_after_another() {
     let guesses = join_all((0..1000).map(|it| {
         let code = format!("{it:06}");
         let (desk, alice) = (&desk, &alice);
-        async move { desk.accounts.check_totp(&alice.id, &code).await.unwrap() }
+        async move {
+            desk.accounts
+                .check_totp(&alice.id, &code, &at_home())
+                .await
+                .unwrap()
+        }
     }))
     .await;
     let looked_at = guesses
@@ -295,7 +308,12 @@ async fn l2_a_locked_second_factor_does_not_say_whether_the_code_was_right() {
     let secret = desk.enrol(&alice);
     let mut locked = Duration::ZERO;
     for _ in 0..50 {
-        match desk.accounts.check_totp(&alice.id, "000000").await.unwrap() {
+        match desk
+            .accounts
+            .check_totp(&alice.id, "000000", &at_home())
+            .await
+            .unwrap()
+        {
             TotpCheck::TooOften { retry_after } if retry_after.as_secs() > 30 => {
                 locked = retry_after;
                 break;
@@ -306,7 +324,10 @@ async fn l2_a_locked_second_factor_does_not_say_whether_the_code_was_right() {
     }
     let right = code(&secret, desk.clock.now());
     assert_eq!(
-        desk.accounts.check_totp(&alice.id, &right).await.unwrap(),
+        desk.accounts
+            .check_totp(&alice.id, &right, &at_home())
+            .await
+            .unwrap(),
         TotpCheck::TooOften {
             retry_after: locked
         }
@@ -314,7 +335,10 @@ async fn l2_a_locked_second_factor_does_not_say_whether_the_code_was_right() {
     desk.clock.advance(locked);
     let right = code(&secret, desk.clock.now());
     assert_eq!(
-        desk.accounts.check_totp(&alice.id, &right).await.unwrap(),
+        desk.accounts
+            .check_totp(&alice.id, &right, &at_home())
+            .await
+            .unwrap(),
         TotpCheck::Right
     );
 }
@@ -330,8 +354,8 @@ async fn l1_a_code_works_once_and_none_before_it_ever_again() {
         code(&secret, now),
     );
     let twice = join_all([
-        desk.accounts.check_totp(&alice.id, &this),
-        desk.accounts.check_totp(&alice.id, &this),
+        desk.accounts.check_totp(&alice.id, &this, &at_home()),
+        desk.accounts.check_totp(&alice.id, &this, &at_home()),
     ])
     .await;
     let right = twice
@@ -342,14 +366,20 @@ async fn l1_a_code_works_once_and_none_before_it_ever_again() {
     for old in [&this, &before] {
         desk.clock.advance(Duration::from_secs(2));
         assert_eq!(
-            desk.accounts.check_totp(&alice.id, old).await.unwrap(),
+            desk.accounts
+                .check_totp(&alice.id, old, &at_home())
+                .await
+                .unwrap(),
             TotpCheck::Used
         );
     }
     desk.clock.advance(Duration::from_secs(30));
     let next = code(&secret, desk.clock.now());
     assert_eq!(
-        desk.accounts.check_totp(&alice.id, &next).await.unwrap(),
+        desk.accounts
+            .check_totp(&alice.id, &next, &at_home())
+            .await
+            .unwrap(),
         TotpCheck::Right
     );
 }
@@ -362,7 +392,7 @@ async fn l3_a_code_is_its_users_and_nobody_elses() {
     let now = desk.clock.now();
     let check = async |user: &UserId| {
         desk.accounts
-            .check_totp(user, &code(&secret, now))
+            .check_totp(user, &code(&secret, now), &at_home())
             .await
             .unwrap()
     };
@@ -379,7 +409,7 @@ async fn l3_a_code_is_its_users_and_nobody_elses() {
     desk.clock.advance(Duration::from_mins(1));
     assert!(
         desk.accounts
-            .check_totp(&bob.id, &code(&secret, desk.clock.now()))
+            .check_totp(&bob.id, &code(&secret, desk.clock.now()), &at_home())
             .await
             .is_err()
     );
@@ -432,7 +462,7 @@ async fn a_hash_grows_with_the_rules_at_the_next_login() {
     assert!(hash().contains("m=64,t=1"), "{}", hash());
     for _ in 0..2 {
         let good = Secret::new(GOOD);
-        let check = grown.check_password("alice", &good, from, None).await;
+        let check = grown.check_password("alice", &good, &at(from), None).await;
         assert!(matches!(check.unwrap(), PasswordCheck::Right(_)));
         assert!(hash().contains("m=128,t=1"), "{}", hash());
     }
@@ -470,7 +500,9 @@ async fn a_set_up_stores_nothing_before_its_code_is_right() {
         .unwrap()
         .unwrap();
     assert!(draft.needs_code && draft.uri.contains(draft.secret.reveal()));
-    let wrong = accounts.finish_setup(&link, &draft.sealed, "000000").await;
+    let wrong = accounts
+        .finish_setup(&link, &draft.sealed, "000000", &at_home())
+        .await;
     let SetupDone::WrongCode(again) = wrong.unwrap() else {
         panic!("a wrong code went through");
     };
@@ -480,7 +512,9 @@ async fn a_set_up_stores_nothing_before_its_code_is_right() {
     assert!(stored.password_hash.is_none() && stored.totp_sealed.is_none());
 
     let right = code(&draft.secret, now);
-    let done = accounts.finish_setup(&link, &draft.sealed, &right).await;
+    let done = accounts
+        .finish_setup(&link, &draft.sealed, &right, &at_home())
+        .await;
     assert!(matches!(done.unwrap(), SetupDone::Done(_)));
     assert!(matches!(
         desk.check("alice", GOOD, HOME).await,
@@ -488,10 +522,15 @@ async fn a_set_up_stores_nothing_before_its_code_is_right() {
     ));
     // The code is used up, and so is the link.
     assert_eq!(
-        accounts.check_totp(&user.id, &right).await.unwrap(),
+        accounts
+            .check_totp(&user.id, &right, &at_home())
+            .await
+            .unwrap(),
         TotpCheck::Used
     );
-    let again = accounts.finish_setup(&link, &draft.sealed, &right).await;
+    let again = accounts
+        .finish_setup(&link, &draft.sealed, &right, &at_home())
+        .await;
     assert!(matches!(again.unwrap(), SetupDone::LinkGone));
     assert!(accounts.setup_user(&link).await.unwrap().is_none());
 }
@@ -514,13 +553,18 @@ async fn l3_a_draft_works_with_its_own_link_only() {
         (his.as_str(), "AAAA"),
         ("nonsense", draft.sealed.as_str()),
     ] {
-        let done = accounts.finish_setup(link, sealed, &right).await.unwrap();
+        let done = accounts
+            .finish_setup(link, sealed, &right, &at_home())
+            .await
+            .unwrap();
         assert!(matches!(done, SetupDone::LinkGone));
     }
     let late = desk.rules.invite;
     desk.clock.advance(late);
     let right = code(&draft.secret, desk.clock.now());
-    let done = accounts.finish_setup(&his, &draft.sealed, &right).await;
+    let done = accounts
+        .finish_setup(&his, &draft.sealed, &right, &at_home())
+        .await;
     assert!(matches!(done.unwrap(), SetupDone::LinkGone));
 }
 
@@ -537,7 +581,9 @@ async fn a_new_password_by_link_keeps_totp() {
         .unwrap()
         .unwrap();
     assert!(!draft.needs_code);
-    let done = accounts.finish_setup(&link, &draft.sealed, "").await;
+    let done = accounts
+        .finish_setup(&link, &draft.sealed, "", &at_home())
+        .await;
     assert!(matches!(done.unwrap(), SetupDone::Done(_)));
     assert!(matches!(
         desk.check("alice", "tangerine-otter-47", HOME).await,
@@ -545,7 +591,7 @@ async fn a_new_password_by_link_keeps_totp() {
     ));
     assert_eq!(
         accounts
-            .check_totp(&alice.id, &code(&secret, desk.clock.now()))
+            .check_totp(&alice.id, &code(&secret, desk.clock.now()), &at_home())
             .await
             .unwrap(),
         TotpCheck::Right

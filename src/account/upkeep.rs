@@ -9,7 +9,8 @@ use crate::{
     name::{GroupName, UserId, UserName},
     random,
     secret::{self, SealingKey, Secret},
-    store::{LinkRecord, Store, StoreError, UserChange, UserRecord},
+    store::{LinkRecord, Store, StoreError, UserChange, UserRecord, together},
+    telemetry::audit::{Actor, Event, What},
 };
 
 /// Longest e-mail address or full name, in bytes.
@@ -96,8 +97,32 @@ fn add_with(
         totp_last_step: 0,
         created: now,
     };
-    store.add_user(&user)?;
+    together(store, "add_user", |store| {
+        store.add_user(&user)?;
+        store.append_audit(&told(What::UserAdded, &user, now))
+    })?;
     Ok(user)
+}
+
+/// An event about a user, by whoever has the command line.
+fn told(what: What, user: &UserRecord, now: Timestamp) -> Event {
+    Event::new(what, now, Actor::operator()).about(&user.id, &user.name)
+}
+
+/// Makes `changes`, ends every session, and writes down `what`. How many sessions.
+fn change(
+    store: &mut dyn Store,
+    user: &UserId,
+    changes: &[UserChange],
+    (what, reason): (What, &str),
+    now: Timestamp,
+) -> Result<usize, StoreError> {
+    together(store, "change_credentials", |store| {
+        let user = store.user(user)?.ok_or(StoreError::NotFound)?;
+        let count = store.change_credentials(&user.id, changes, reason, now)?;
+        store.append_audit(&told(what, &user, now).with_count("sessions", count as u64))?;
+        Ok(count)
+    })
 }
 
 /// A one-time link's secret, to put behind `https://<portal>/setup/`. Earlier ones of the user
@@ -115,7 +140,11 @@ pub fn invite(
         expires: now.plus(rules.invite),
         enrol_totp,
     };
-    store.put_link(&secret::digest(link.reveal()), &record)?;
+    together(store, "put_link", |store| {
+        store.put_link(&secret::digest(link.reveal()), &record)?;
+        let user = store.user(user)?.ok_or(StoreError::NotFound)?;
+        store.append_audit(&told(What::LinkMade, &user, now))
+    })?;
     Ok(link)
 }
 
@@ -138,15 +167,19 @@ pub fn set(
     now: Timestamp,
 ) -> Result<usize, StoreError> {
     let moved = particulars.groups != user.groups;
-    let change = UserChange::Profile {
+    let profile = UserChange::Profile {
         email: particulars.email,
         display_name: particulars.display_name,
         groups: particulars.groups,
     };
     if moved {
-        return store.change_credentials(&user.id, &[change], "credentials", now);
+        let told = (What::ProfileChanged, "credentials");
+        return change(store, &user.id, &[profile], told, now);
     }
-    store.change_user(&user.id, &change)?;
+    together(store, "change_user", |store| {
+        store.change_user(&user.id, &profile)?;
+        store.append_audit(&told(What::ProfileChanged, user, now))
+    })?;
     Ok(0)
 }
 
@@ -162,20 +195,31 @@ pub fn set_password(
         return Ok(Err(weak));
     }
     let hash = hashing::hash_here(rules, password)?;
-    let change = UserChange::Password(Some(hash));
-    store
-        .change_credentials(&user.id, &[change], "credentials", now)
-        .map(Ok)
+    let password = UserChange::Password(Some(hash));
+    let told = (What::PasswordChanged, "credentials");
+    change(store, &user.id, &[password], told, now).map(Ok)
 }
 
 /// Bars a user, ends every session. How many.
 pub fn disable(store: &mut dyn Store, user: &UserId, now: Timestamp) -> Result<usize, StoreError> {
-    store.change_credentials(user, &[UserChange::Disabled(true)], "disabled", now)
+    let told = (What::UserDisabled, "disabled");
+    change(store, user, &[UserChange::Disabled(true)], told, now)
 }
 
 /// Lets a user in again.
-pub fn enable(store: &mut dyn Store, user: &UserId) -> Result<(), StoreError> {
-    store.change_user(user, &UserChange::Disabled(false))
+pub fn enable(store: &mut dyn Store, user: &UserRecord, now: Timestamp) -> Result<(), StoreError> {
+    together(store, "change_user", |store| {
+        store.change_user(&user.id, &UserChange::Disabled(false))?;
+        store.append_audit(&told(What::UserEnabled, user, now))
+    })
+}
+
+/// Removes a user, ends every session.
+pub fn remove(store: &mut dyn Store, user: &UserRecord, now: Timestamp) -> Result<(), StoreError> {
+    together(store, "remove_user", |store| {
+        store.remove_user(&user.id, now)?;
+        store.append_audit(&told(What::UserRemoved, user, now))
+    })
 }
 
 /// Gives a user a new TOTP secret, in place of any they had; ends every session.
@@ -188,8 +232,9 @@ pub fn enrol_totp(
 ) -> Result<NewTotp, StoreError> {
     let new = totp::fresh(issuer, &user.name);
     let sealed = totp::seal(key, &user.id, &new.secret);
-    let change = UserChange::Totp(Some(sealed), 0);
-    store.change_credentials(&user.id, &[change], "credentials", now)?;
+    let totp = UserChange::Totp(Some(sealed), 0);
+    let told = (What::FactorAdded, "credentials");
+    change(store, &user.id, &[totp], told, now)?;
     Ok(new)
 }
 
@@ -199,5 +244,6 @@ pub fn reset_factors(
     user: &UserId,
     now: Timestamp,
 ) -> Result<usize, StoreError> {
-    store.change_credentials(user, &[UserChange::Totp(None, 0)], "credentials", now)
+    let told = (What::FactorsReset, "credentials");
+    change(store, user, &[UserChange::Totp(None, 0)], told, now)
 }

@@ -7,7 +7,8 @@ use clap::Subcommand;
 use super::{Outcome, desk::Desk, print, stop};
 use crate::{
     name::HostName,
-    store::{CLAIM_REST, Store as _, StoreError},
+    store::{CLAIM_REST, Store as _, StoreError, together},
+    telemetry::audit::{Actor, Event, What},
 };
 
 /// `portcullis claim`
@@ -82,7 +83,13 @@ fn release(desk: &mut Desk, host: &str, rest: bool) -> anyhow::Result<Outcome> {
         HostName::parse(host).ok().map(|it| it.to_string()),
     ];
     for host in spellings.into_iter().flatten() {
-        match desk.store.release_claim(&host, freed) {
+        let event =
+            Event::new(What::ClaimReleased, desk.now(), Actor::operator()).with("host", &host);
+        let released = together(&mut desk.store, "release_claim", |store| {
+            store.release_claim(&host, freed)?;
+            store.append_audit(&event)
+        });
+        match released {
             Ok(()) => return desk.confirm(&format!("released {host}")),
             Err(StoreError::NotFound) => {}
             Err(error) => return Err(error.into()),

@@ -62,3 +62,8 @@ fn printable(text: &str) -> String {
 pub(super) fn time(at: Timestamp) -> String {
     jiff::Timestamp::from_second(at.secs()).map_or_else(|_| "?".to_owned(), |it| it.to_string())
 }
+
+/// A moment as RFC 3339, in UTC, to the millisecond.
+pub(super) fn moment(at: Timestamp) -> String {
+    jiff::Timestamp::from_millisecond(at.0).map_or_else(|_| "?".to_owned(), |it| it.to_string())
+}

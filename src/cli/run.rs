@@ -16,6 +16,7 @@ use crate::{
     gateway::Gateway,
     name::UserName,
     store::{Store as _, UserRecord, sqlite::SqliteStore},
+    telemetry::audit::{Actor, Event, What},
 };
 
 pub(super) fn gateway(file: &Path) -> anyhow::Result<Outcome> {
@@ -182,6 +183,7 @@ fn reload(gateway: &Gateway, file: &Path) {
                 tracing::warn!("{warning}");
             }
             gateway.reload(loaded.config);
+            tell(gateway, What::ConfigReloaded);
             crate::telemetry::count(&metrics.reloads, "good");
         }
         Err(faults) => {
@@ -190,7 +192,20 @@ fn reload(gateway: &Gateway, file: &Path) {
             }
             tracing::error!("the configuration was NOT reloaded: the former one stays in force");
             crate::telemetry::count(&metrics.reloads, "refused");
+            tell(gateway, What::ConfigRefused);
         }
+    }
+}
+
+/// Writes down what became of a file.
+fn tell(gateway: &Gateway, what: What) {
+    let house = &gateway.house;
+    let event = Event::new(what, house.clock.now(), Actor::gateway());
+    if let Err(error) = house
+        .store
+        .call_blocking(move |store| store.append_audit(&event))
+    {
+        tracing::warn!(%error, "the reload is not in the audit log");
     }
 }
 

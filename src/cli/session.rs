@@ -6,9 +6,11 @@ use clap::Subcommand;
 
 use super::{Outcome, desk::Desk, print, stop};
 use crate::{
+    clock::Timestamp,
     name::{UserId, UserName},
     session::Ended,
-    store::{Digest, SessionRecord, Store as _},
+    store::{Digest, SessionRecord, Store as _, StoreError, together},
+    telemetry::audit::{Actor, Event, What, session_word},
 };
 
 /// `portcullis session`
@@ -75,9 +77,13 @@ pub(super) fn run(file: &Path, json: bool, command: SessionCommand) -> anyhow::R
         } => {
             let user = desk.user(&user)?;
             let now = desk.now();
-            let count =
-                desk.store
-                    .end_user_sessions(&user.id, Ended::Revoked.as_str(), None, now)?;
+            let event = revoked(What::SessionsEnded, now).about(&user.id, &user.name);
+            let count = together(&mut desk.store, "end_user_sessions", |store| {
+                let why = Ended::Revoked.as_str();
+                let count = store.end_user_sessions(&user.id, why, None, now)?;
+                store.append_audit(&event.with_count("count", count as u64))?;
+                Ok(count)
+            })?;
             desk.confirm(&format!("ended {count} sessions of {}", user.name))
         }
         SessionCommand::Revoke {
@@ -86,10 +92,19 @@ pub(super) fn run(file: &Path, json: bool, command: SessionCommand) -> anyhow::R
             all: _,
         } => {
             let now = desk.now();
-            let count = desk.store.end_all_sessions(Ended::Revoked.as_str(), now)?;
+            let event = revoked(What::SessionsEnded, now);
+            let count = together(&mut desk.store, "end_all_sessions", |store| {
+                let count = store.end_all_sessions(Ended::Revoked.as_str(), now)?;
+                store.append_audit(&event.with_count("count", count as u64))?;
+                Ok(count)
+            })?;
             desk.confirm(&format!("ended {count} sessions"))
         }
     }
+}
+
+fn revoked(what: What, now: Timestamp) -> Event {
+    Event::new(what, now, Actor::operator()).with("why", Ended::Revoked.as_str())
 }
 
 fn revoke(desk: &mut Desk, id: &str) -> anyhow::Result<Outcome> {
@@ -107,7 +122,16 @@ fn revoke(desk: &mut Desk, id: &str) -> anyhow::Result<Outcome> {
             format!("there is no live session {id}"),
         )),
         [sid] => {
-            desk.store.end_session(sid, Ended::Revoked.as_str(), now)?;
+            let event = revoked(What::SessionEnded, now).with("session", session_word(sid));
+            together(&mut desk.store, "end_session", |store| {
+                store.end_session(sid, Ended::Revoked.as_str(), now)?;
+                let session = store.session(sid)?.ok_or(StoreError::NotFound)?;
+                let event = match store.user(&session.user)? {
+                    Some(user) => event.about(&user.id, &user.name),
+                    None => event,
+                };
+                store.append_audit(&event)
+            })?;
             desk.confirm(&format!("ended session {}", short(sid)))
         }
         _ => Err(stop(

@@ -144,13 +144,13 @@ pub(super) fn run(file: &Path, json: bool, command: UserCommand) -> anyhow::Resu
             desk.confirm(&format!("disabled {}, ended {count} sessions", user.name))
         }
         UserCommand::Enable(NameArg { name }) => {
-            let user = desk.user(&name)?;
-            upkeep::enable(&mut desk.store, &user.id)?;
+            let (user, now) = (desk.user(&name)?, desk.now());
+            upkeep::enable(&mut desk.store, &user, now)?;
             desk.confirm(&format!("enabled {}", user.name))
         }
         UserCommand::Remove(NameArg { name }) => {
             let (user, now) = (desk.user(&name)?, desk.now());
-            desk.store.remove_user(&user.id, now)?;
+            upkeep::remove(&mut desk.store, &user, now)?;
             desk.confirm(&format!("removed {}", user.name))
         }
         UserCommand::Password {

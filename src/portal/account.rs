@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use http::{HeaderValue, Response, StatusCode};
 
 use super::{
-    Answer, Visit, agent, form, form_page, local,
+    Answer, Visit, form, form_page, local,
     view::{Account, Logout, Note, NoteLink, SessionLine},
     with_cookies,
 };
@@ -18,6 +18,7 @@ use crate::{
     session::Ended,
     signin::cookie,
     store::{Digest, SessionRecord},
+    telemetry::agent,
 };
 
 /// Who one is and where one is signed in.
@@ -120,7 +121,7 @@ pub(super) async fn end_one(visit: &mut Visit<'_>) -> Answer {
     } else {
         Ended::Revoked
     };
-    sessions.end(&sid, why).await?;
+    sessions.end_by(&sid, why, visit.actor()).await?;
     Ok(local("/account?done=one"))
 }
 
@@ -132,7 +133,7 @@ pub(super) async fn end_others(visit: &mut Visit<'_>) -> Answer {
     let cell = &identity.lease().cell;
     let sessions = &visit.desk.sessions;
     sessions
-        .end_user(&cell.user, Ended::Revoked, Some(&cell.sid))
+        .end_user_by(&cell.user, Ended::Revoked, Some(&cell.sid), visit.actor())
         .await?;
     Ok(local("/account?done=others"))
 }
@@ -154,7 +155,11 @@ pub(super) fn ask_to_sign_out(visit: &Visit<'_>) -> Response<Body> {
 pub(super) async fn sign_out(visit: &mut Visit<'_>) -> Answer {
     if let Ok(identity) = visit.identity {
         let sid = identity.lease().cell.sid;
-        visit.desk.sessions.end(&sid, Ended::Logout).await?;
+        visit
+            .desk
+            .sessions
+            .end_by(&sid, Ended::Logout, visit.actor())
+            .await?;
         tracing::info!(id = visit.inbound.id, user = %identity.profile().name, "signed out");
     }
     let gone = [cookie::session_gone(), cookie::gone(cookie::HALF)];

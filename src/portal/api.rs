@@ -186,7 +186,9 @@ async fn logout(visit: &Visit<'_>) -> Answer {
         let cell = &identity.lease().cell;
         let sessions = &visit.desk.sessions;
         if visit.asker.at_portal || cell.confined_to.is_some() {
-            sessions.end(&cell.sid, Ended::Logout).await?;
+            sessions
+                .end_by(&cell.sid, Ended::Logout, visit.actor())
+                .await?;
         } else {
             sessions.end_grant(&cell.sid, &visit.inbound.host).await?;
         }
@@ -210,12 +212,7 @@ async fn login(visit: &mut Visit<'_>, route: Option<&Arc<HostRoute>>) -> Answer 
     let checked = visit
         .desk
         .accounts
-        .check_password(
-            &username,
-            &password,
-            visit.inbound.client,
-            device.users().first(),
-        )
+        .check_password(&username, &password, &visit.actor(), device.users().first())
         .await?;
     let user = match checked {
         PasswordCheck::Right(user) => user,

@@ -67,7 +67,12 @@ pub(super) async fn judge(
     if digits.is_empty() {
         return Ok(Judged::Refused("Type the six digits that your app shows."));
     }
-    match visit.desk.accounts.check_totp(&user.id, &digits).await? {
+    let checked = visit
+        .desk
+        .accounts
+        .check_totp(&user.id, &digits, &visit.actor())
+        .await?;
+    match checked {
         TotpCheck::Right => return Ok(Judged::Right),
         TotpCheck::NotEnrolled => return Ok(Judged::NotEnrolled),
         TotpCheck::Wrong | TotpCheck::Used => visit.hold_back().await,

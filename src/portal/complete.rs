@@ -141,7 +141,11 @@ async fn end_what_was_before(
     if at.confined && old.user == user.id && old.confined_to.is_none() {
         visit.desk.sessions.end_grant(&old.sid, at.host).await?;
     } else {
-        visit.desk.sessions.end(&old.sid, Ended::Replaced).await?;
+        visit
+            .desk
+            .sessions
+            .end_by(&old.sid, Ended::Replaced, visit.actor())
+            .await?;
     }
     Ok(())
 }
@@ -159,7 +163,11 @@ async fn raise(
     if identity.lease().cell.sid != sid || identity.profile().id != user.id {
         return Ok(None);
     }
-    let raised = visit.desk.sessions.raise(&sid, level, amr.to_vec()).await?;
+    let raised = visit
+        .desk
+        .sessions
+        .raise_by(&sid, level, amr.to_vec(), visit.actor())
+        .await?;
     Ok(raised.map(|cell| Login {
         sid: identity.sid().to_owned(),
         cell,

@@ -92,12 +92,7 @@ pub(super) async fn password(visit: &mut Visit<'_>) -> Answer {
     let checked = visit
         .desk
         .accounts
-        .check_password(
-            &username,
-            password,
-            visit.inbound.client,
-            device.users().first(),
-        )
+        .check_password(&username, password, &visit.actor(), device.users().first())
         .await?;
     let user = match checked {
         PasswordCheck::Right(user) => user,

@@ -82,7 +82,7 @@ async fn finish(visit: &Visit<'_>, link: &str, draft: &str, code: &str) -> Answe
     let done = visit
         .desk
         .accounts
-        .finish_setup(link, draft, &digits)
+        .finish_setup(link, draft, &digits, &visit.actor())
         .await?;
     match done {
         SetupDone::Done(user) => {
@@ -90,7 +90,11 @@ async fn finish(visit: &Visit<'_>, link: &str, draft: &str, code: &str) -> Answe
             let change = crate::store::Change::User(user.id.clone());
             visit.desk.sessions.apply(change).await?;
             let ended = crate::session::Ended::Credentials;
-            visit.desk.sessions.end_user(&user.id, ended, None).await?;
+            visit
+                .desk
+                .sessions
+                .end_user_by(&user.id, ended, None, visit.actor())
+                .await?;
             tracing::info!(id = visit.inbound.id, user = %user.name, "account set up");
             Ok(form_page(
                 StatusCode::OK,

@@ -20,6 +20,7 @@ use crate::{
 
 mod account;
 mod api;
+mod audit;
 mod setting_up;
 mod signing_in;
 

@@ -5,24 +5,40 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use super::{Cell, Ended, Profile, Sessions};
+use super::{
+    Cell, Ended, Profile, Sessions,
+    live::{append_about_session, told},
+};
 use crate::{
     name::{HostName, UserId},
-    store::{Change, Digest, Store, StoreError},
+    store::{Change, Digest, Store, StoreError, together},
+    telemetry::audit::{Actor, Event, What},
 };
 
 impl Sessions {
-    /// Ends a login everywhere: flips it here at once, then writes the tombstone. When the store
+    /// `actor` ends a login everywhere: flips it here at once, then writes the tombstone. When the store
     /// fails it stays flipped, the tombstone is owed and written by a later
     /// [`Sessions::flush`]; the error is given. `false`: it had ended before.
-    pub async fn end(self: &Arc<Self>, sid: &Digest, why: Ended) -> Result<bool, StoreError> {
+    pub async fn end_by(
+        self: &Arc<Self>,
+        sid: &Digest,
+        why: Ended,
+        actor: Actor,
+    ) -> Result<bool, StoreError> {
         if let Some(cell) = self.find(sid) {
             owe(&cell, why);
         }
         let (sessions, sid, now) = (Arc::clone(self), *sid, self.clock.now());
         self.store
             .call(move |store| {
-                let ended = store.end_session(&sid, why.as_str(), now)?;
+                let event = told(What::SessionEnded, now, actor, &sid).with("why", why.as_str());
+                let ended = together(store, "end_session", |store| {
+                    let ended = store.end_session(&sid, why.as_str(), now)?;
+                    if ended {
+                        append_about_session(store, event, &sid)?;
+                    }
+                    Ok(ended)
+                })?;
                 if let Some(cell) = sessions.find(&sid) {
                     cell.flip(why);
                     cell.owed.store(false, Ordering::Release);
@@ -32,23 +48,48 @@ impl Sessions {
             .await
     }
 
-    /// Ends all logins of a user but `except`; how many the store had.
-    pub async fn end_user(
+    /// `actor` ends all logins of a user but `except`; how many the store had.
+    pub async fn end_user_by(
         self: &Arc<Self>,
         user: &UserId,
         why: Ended,
         except: Option<&Digest>,
+        actor: Actor,
     ) -> Result<usize, StoreError> {
         self.flip_where(why, |it| it.user == *user && Some(&it.sid) != except);
         let (sessions, now) = (Arc::clone(self), self.clock.now());
         let (user, except) = (user.clone(), except.copied());
         self.store
             .call(move |store| {
-                let ended = store.end_user_sessions(&user, why.as_str(), except.as_ref(), now)?;
+                let event = Event::new(What::SessionsEnded, now, actor).with("why", why.as_str());
+                let ended = together(store, "end_user_sessions", |store| {
+                    let ended =
+                        store.end_user_sessions(&user, why.as_str(), except.as_ref(), now)?;
+                    if let Some(user) = store.user(&user)?.filter(|_| ended > 0) {
+                        let event = event.about(&user.id, &user.name);
+                        store.append_audit(&event.with_count("count", ended as u64))?;
+                    }
+                    Ok(ended)
+                })?;
                 sessions.settle_where(why, |it| it.user == user && Some(it.sid) != except);
                 Ok(ended)
             })
             .await
+    }
+
+    /// As [`Sessions::end_by`], by the gateway itself.
+    pub async fn end(self: &Arc<Self>, sid: &Digest, why: Ended) -> Result<bool, StoreError> {
+        self.end_by(sid, why, Actor::gateway()).await
+    }
+
+    /// As [`Sessions::end_user_by`], by the gateway itself.
+    pub async fn end_user(
+        self: &Arc<Self>,
+        user: &UserId,
+        why: Ended,
+        except: Option<&Digest>,
+    ) -> Result<usize, StoreError> {
+        self.end_user_by(user, why, except, Actor::gateway()).await
     }
 
     /// Ends every login there is; how many the store had.

@@ -18,7 +18,8 @@ use crate::{
     config::SessionRules,
     name::{HostName, TenantId, UserId},
     random, secret,
-    store::{Digest, GrantRecord, SessionRecord, Store, StoreError, StoreHandle},
+    store::{Digest, GrantRecord, SessionRecord, Store, StoreError, StoreHandle, together},
+    telemetry::audit::{Actor, Event, What, session_word},
 };
 
 /// The browser's word for itself is cut to this many bytes.
@@ -148,6 +149,8 @@ impl Sessions {
         login: NewLogin,
     ) -> Result<(String, Arc<Cell>), StoreError> {
         let sid = random::ticket();
+        let actor = Actor::visitor(login.address, &login.agent);
+        let host = login.host.clone();
         let record = self.record(&sid, login);
         let sessions = Arc::clone(self);
         let cell = self
@@ -155,7 +158,14 @@ impl Sessions {
             .call(move |store| {
                 let user = store.user(&record.user)?.filter(|it| !it.disabled);
                 let user = user.ok_or(StoreError::NotFound)?;
-                store.begin_session(&record)?;
+                let event = told(What::SignedIn, record.created, actor, &record.sid)
+                    .about(&user.id, &user.name)
+                    .with("factors", record.amr.join(" "))
+                    .with("host", host.as_str());
+                together(store, "begin_session", |store| {
+                    store.begin_session(&record)?;
+                    store.append_audit(&event)
+                })?;
                 let cell = Arc::new(Cell::new(&record, Arc::new(Profile::of(&user))));
                 sessions.cells.pin().insert(record.sid, Arc::clone(&cell));
                 Ok(cell)
@@ -243,23 +253,42 @@ impl Sessions {
             .await
     }
 
-    /// A step-up: the same `sid`, the next generation, at least `level`. `None`: the login is over.
-    pub async fn raise(
+    /// A step-up by `actor`: the same `sid`, the next generation, at least `level`. `None`: the
+    /// login is over.
+    pub async fn raise_by(
         self: &Arc<Self>,
         sid: &Digest,
         level: u8,
         amr: Vec<String>,
+        actor: Actor,
     ) -> Result<Option<Arc<Cell>>, StoreError> {
         let (sessions, sid, now) = (Arc::clone(self), *sid, self.clock.now());
         self.store
             .call(move |store| {
-                let raised = store.raise_session(&sid, level, &amr, now)?;
+                let event = told(What::SteppedUp, now, actor, &sid).with("factors", amr.join(" "));
+                let raised = together(store, "raise_session", |store| {
+                    let raised = store.raise_session(&sid, level, &amr, now)?;
+                    if raised {
+                        append_about_session(store, event, &sid)?;
+                    }
+                    Ok(raised)
+                })?;
                 sessions.read(store, &sid)?;
                 Ok(sessions
                     .find(&sid)
                     .filter(|it| raised && it.ended().is_none()))
             })
             .await
+    }
+
+    /// As [`Sessions::raise_by`], by the gateway itself.
+    pub async fn raise(
+        self: &Arc<Self>,
+        sid: &Digest,
+        level: u8,
+        amr: Vec<String>,
+    ) -> Result<Option<Arc<Cell>>, StoreError> {
+        self.raise_by(sid, level, amr, Actor::gateway()).await
     }
 
     /// Takes in what the store gave somebody: a login begun elsewhere.
@@ -311,4 +340,25 @@ impl Sessions {
 
 fn millis(value: &AtomicI64) -> Duration {
     Duration::from_millis(u64::try_from(value.load(Ordering::Relaxed)).unwrap_or(0))
+}
+
+/// An event about a session.
+pub(super) fn told(what: What, at: Timestamp, actor: Actor, sid: &Digest) -> Event {
+    Event::new(what, at, actor).with("session", session_word(sid))
+}
+
+/// Writes an event about whoever's session `sid` is.
+pub(super) fn append_about_session(
+    store: &mut dyn Store,
+    event: Event,
+    sid: &Digest,
+) -> Result<(), StoreError> {
+    let user = match store.session(sid)? {
+        Some(session) => store.user(&session.user)?,
+        None => None,
+    };
+    store.append_audit(&match user {
+        Some(user) => event.about(&user.id, &user.name),
+        None => event,
+    })
 }

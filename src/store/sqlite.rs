@@ -12,20 +12,20 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{
-    Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior, params,
-};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, TransactionBehavior, params};
 
 use super::{
-    Change, ClaimRecord, Digest, KeyRecord, LinkRecord, SessionRecord, Store, StoreError,
-    TicketRecord, UserChange, UserRecord,
+    AuditFilter, Change, ClaimRecord, Digest, KeyRecord, LinkRecord, SessionRecord, Store,
+    StoreError, TicketRecord, UserChange, UserRecord, Work,
     failpoint::{self, Point},
 };
 use crate::{
     clock::Timestamp,
     name::{HostName, TenantId, UserId, UserName},
+    telemetry::audit::Event,
 };
 
+mod audit;
 mod changes;
 mod claims;
 mod columns;
@@ -107,8 +107,15 @@ impl SqliteStore {
     fn write<T>(
         &mut self,
         verb: &str,
-        work: impl FnOnce(&Transaction<'_>, &host::Host) -> Result<T, StoreError>,
+        work: impl FnOnce(&Connection, &host::Host) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        if !self.db.is_autocommit() {
+            // A part of what [`Store::atomically`] does, which commits: whole or not at all too.
+            let part = self.db.savepoint()?;
+            let done = work(&part, &self.host)?;
+            part.commit()?;
+            return Ok(done);
+        }
         failpoint::hit(verb, Point::Before);
         let done = (|| {
             let tx = self
@@ -364,6 +371,34 @@ impl Store for SqliteStore {
         self.write("release_claim", |tx, _| claims::release(tx, host, now))
     }
 
+    fn atomically(&mut self, verb: &str, work: &mut Work<'_>) -> Result<(), StoreError> {
+        if !self.db.is_autocommit() {
+            return work(self);
+        }
+        failpoint::hit(verb, Point::Before);
+        self.db
+            .execute_batch("BEGIN IMMEDIATE")
+            .map_err(|it| busy(it.into()))?;
+        let done = work(self).and_then(|()| {
+            failpoint::hit(verb, Point::Inside);
+            Ok(self.db.execute_batch("COMMIT")?)
+        });
+        if done.is_err() && !self.db.is_autocommit() {
+            self.db.execute_batch("ROLLBACK")?;
+        }
+        done.map_err(busy)?;
+        failpoint::hit(verb, Point::After);
+        Ok(())
+    }
+
+    fn append_audit(&mut self, event: &Event) -> Result<(), StoreError> {
+        self.write("append_audit", |tx, _| audit::append(tx, event))
+    }
+
+    fn audit(&mut self, filter: &AuditFilter) -> Result<Vec<Event>, StoreError> {
+        audit::read(&self.db, filter).map_err(busy)
+    }
+
     fn note(&mut self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let value = self
             .db
@@ -406,6 +441,7 @@ impl Store for SqliteStore {
             ] {
                 tx.prepare_cached(sql)?.execute([before])?;
             }
+            audit::sweep(tx, now)?;
             changes::sweep(tx)
         })
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-async fn invited(town: &Town, enrol: bool) -> String {
+pub(super) async fn invited(town: &Town, enrol: bool) -> String {
     let rules = town.desk.config.login.clone();
     let now = town.desk.clock.now();
     let link = town
@@ -21,12 +21,12 @@ async fn invited(town: &Town, enrol: bool) -> String {
     at(PORTAL, &format!("/setup/{}", link.reveal()))
 }
 
-fn hidden(page: &str) -> String {
+pub(super) fn hidden(page: &str) -> String {
     let after = page.split("name=\"draft\" value=\"").nth(1).unwrap();
     after.split('"').next().unwrap().to_owned()
 }
 
-fn typed_secret(page: &str) -> Secret {
+pub(super) fn typed_secret(page: &str) -> Secret {
     let after = page.split("class=\"secret\"").nth(1).unwrap();
     let block = after.split("</p>").next().unwrap();
     let groups = block.split("<span>").skip(1);
@@ -34,7 +34,7 @@ fn typed_secret(page: &str) -> Secret {
     Secret::new(text)
 }
 
-const BOTH: [(&str, &str); 2] = [("password", PASSWORD), ("again", PASSWORD)];
+pub(super) const BOTH: [(&str, &str); 2] = [("password", PASSWORD), ("again", PASSWORD)];
 
 #[tokio::test]
 async fn a_link_leads_from_a_password_to_a_code_to_an_account() {

@@ -14,6 +14,10 @@ use super::{
     verb_tests::{NOW, host, later, login, person, signing_key, ticket},
     *,
 };
+use crate::{
+    store::together,
+    telemetry::audit::{Actor, What},
+};
 
 const DATABASE: &str = "PORTCULLIS_TEST_DATABASE";
 const VERB: &str = "PORTCULLIS_TEST_VERB";
@@ -36,6 +40,10 @@ fn link() -> LinkRecord {
     }
 }
 
+fn event() -> Event {
+    Event::new(What::PasswordChanged, NOW, Actor::gateway())
+}
+
 /// The store as every verb finds it: two users, Alice with two sessions, one granted.
 fn furnish(store: &mut SqliteStore) -> Result<(), StoreError> {
     store.add_user(&person("alice"))?;
@@ -49,10 +57,11 @@ fn furnish(store: &mut SqliteStore) -> Result<(), StoreError> {
     store.add_key(&signing_key("k1"))?;
     store.claim("r1.example.net", "project:a", NOW)?;
     store.count_failure("key", NOW, 60)?;
+    store.append_audit(&event())?;
     store.set_note("note", b"old")
 }
 
-const CASES: [Case; 27] = [
+const CASES: [Case; 29] = [
     Case(
         "add_user",
         |it| it.add_user(&person("carol")).map(|()| true),
@@ -204,6 +213,23 @@ const CASES: [Case; 27] = [
         |it| it.set_note("note", b"new").map(|()| true),
         0,
     ),
+    Case(
+        "append_audit",
+        |it| it.append_audit(&event()).map(|()| true),
+        0,
+    ),
+    // Several in one, and an event that tells of them.
+    Case(
+        "atomically",
+        |it| {
+            together(it, "atomically", |it| {
+                it.change_user(&alice(), &UserChange::Password(None))?;
+                it.end_user_sessions(&alice(), "credentials", Some(&[2; 32]), NOW)?;
+                it.append_audit(&event()).map(|()| true)
+            })
+        },
+        2,
+    ),
     Case("sweep", |it| it.sweep(later(100_000)).map(|()| true), 0),
 ];
 
@@ -319,6 +345,7 @@ fn every_verb_that_writes_is_among_them() {
         .skip(1)
         .filter_map(|it| it.split('"').next())
         .collect();
+    verbs.push("atomically");
     let mut cases: Vec<&str> = CASES.iter().map(|it| it.0).collect();
     verbs.sort_unstable();
     cases.sort_unstable();

@@ -8,7 +8,8 @@ use crate::store::StoreError;
 const APPLICATION: i32 = 0x5072_7463;
 
 /// Step `n` brings the schema from version `n` to `n + 1`.
-const STEPS: [&str; 1] = ["
+const STEPS: [&str; 2] = [
+    "
 CREATE TABLE users (
     id             TEXT PRIMARY KEY,
     name           TEXT NOT NULL,
@@ -105,7 +106,48 @@ CREATE TABLE changes (
     kind TEXT NOT NULL,
     id   BLOB
 ) STRICT;
-"];
+",
+    "
+CREATE TABLE audit (
+    seq       INTEGER PRIMARY KEY AUTOINCREMENT,
+    at        INTEGER NOT NULL,
+    what      TEXT NOT NULL,
+    user_id   TEXT,
+    user_name TEXT,
+    by        TEXT NOT NULL,
+    address   TEXT NOT NULL,
+    device    TEXT NOT NULL,
+    details   TEXT NOT NULL
+) STRICT;
+CREATE INDEX audit_by_user ON audit (user_id, seq);
+CREATE INDEX audit_by_time ON audit (at);
+
+-- Events before this moment may go; nothing else may. It moves forward only, and stays thirty
+-- days (2592000000 ms) behind the newest event.
+CREATE TABLE audit_horizon (
+    id     INTEGER PRIMARY KEY CHECK (id = 1),
+    before INTEGER NOT NULL
+) STRICT;
+INSERT INTO audit_horizon VALUES (1, 0);
+
+CREATE TRIGGER audit_unchanged BEFORE UPDATE ON audit
+BEGIN SELECT raise(ABORT, 'audit events never change'); END;
+CREATE TRIGGER audit_unreplaced BEFORE INSERT ON audit
+WHEN EXISTS (SELECT 1 FROM audit WHERE seq = NEW.seq)
+BEGIN SELECT raise(ABORT, 'audit events never change'); END;
+CREATE TRIGGER audit_kept BEFORE DELETE ON audit
+WHEN OLD.at >= (SELECT before FROM audit_horizon)
+BEGIN SELECT raise(ABORT, 'audit events are kept until their time'); END;
+CREATE TRIGGER audit_horizon_forward BEFORE UPDATE ON audit_horizon
+WHEN NEW.before < OLD.before
+    OR NEW.before > coalesce((SELECT max(at) FROM audit), 0) - 2592000000
+BEGIN SELECT raise(ABORT, 'audit events are kept until their time'); END;
+CREATE TRIGGER audit_horizon_one BEFORE INSERT ON audit_horizon
+BEGIN SELECT raise(ABORT, 'audit events are kept until their time'); END;
+CREATE TRIGGER audit_horizon_stays BEFORE DELETE ON audit_horizon
+BEGIN SELECT raise(ABORT, 'audit events are kept until their time'); END;
+",
+];
 
 /// Brings the schema up to this program's version, each step whole or not at all.
 pub(super) fn migrate(db: &mut Connection) -> Result<(), StoreError> {

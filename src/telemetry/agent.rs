@@ -1,7 +1,7 @@
 //! A browser's own word for itself, as a person would say it.
 
 /// `Firefox on Linux`; what it says is hearsay and only for the owner's eyes.
-pub(super) fn plainly(agent: &str) -> String {
+pub fn plainly(agent: &str) -> String {
     // The order matters: most browsers claim to be others too.
     let browser = [
         ("Edg/", "Edge"),
