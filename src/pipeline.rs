@@ -473,7 +473,7 @@ impl Line {
         tracing::info!(
             target: "portcullis::access",
             id = asker.id,
-            client = %asker.client.unwrap_or(self.client.ip()),
+            client = %asker.client.unwrap_or_else(|| self.client.ip()),
             method = %self.method,
             host = self.host,
             path = self.path,

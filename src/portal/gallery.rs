@@ -260,9 +260,7 @@ mod tests {
             for never in ["<script", " style=", "<style", " onclick", "javascript:"] {
                 assert!(!html.contains(never), "{name} has {never}");
             }
-            for (at, _) in html.match_indices("src=\"") {
-                panic!("{name} loads something: {}", &html[at..at + 40]);
-            }
+            assert!(!html.contains("src=\""), "{name} loads something");
         }
         std::fs::create_dir_all(FOLDER).unwrap();
         for (name, html) in &pages {

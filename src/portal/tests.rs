@@ -333,9 +333,11 @@ impl<'a> Browser<'a> {
             is_ours: |it| crate::token::is_ours(it),
         };
         let inbound = intake::admit(raw, &arrival, &facts).unwrap();
-        let route = match desk.routes.load().find(&name) {
-            crate::route::Destination::Tenant(route) => Some(route),
-            _ => None,
+        let destination = desk.routes.load().find(&name);
+        let route = if let crate::route::Destination::Tenant(route) = destination {
+            Some(route)
+        } else {
+            None
         };
         let tenant = match (&route, host == PORTAL) {
             (_, true) => tenant(),

@@ -96,7 +96,7 @@ pub(crate) fn all() -> Vec<(u16, Refusal)> {
 fn text(response: Response<Body>) -> String {
     match response.into_body() {
         Body::Full(Some(bytes)) => String::from_utf8(bytes.to_vec()).unwrap(),
-        _ => String::new(),
+        Body::Empty | Body::Full(None) | Body::Incoming(_) | Body::Stream(_) => String::new(),
     }
 }
 

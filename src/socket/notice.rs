@@ -43,7 +43,13 @@ pub fn auth(identity: &Identity, mode: SocketMode, jwt: Option<&str>) -> String 
     out.extend_from_slice(br#","email":"#);
     json::write_string(&mut out, &profile.email);
     out.extend_from_slice(br#","groups":"#);
-    list(&mut out, profile.groups.iter().map(|it| it.as_str()));
+    list(
+        &mut out,
+        profile
+            .groups
+            .iter()
+            .map(super::super::name::UserName::as_str),
+    );
     out.extend_from_slice(br#","amr":"#);
     list(&mut out, identity.amr().iter().map(String::as_str));
     out.extend_from_slice(b"}}");

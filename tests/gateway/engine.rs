@@ -184,11 +184,11 @@ async fn w7_a_pending_poll_is_answered_with_41_and_1_and_the_tenant_is_told() {
     let answer = soon("the poll's end", pending.answer()).await.unwrap();
     assert_eq!(answer.status, 200);
     let text = answer.text();
-    let said: Vec<String> = text.split('\x1e').map(str::to_owned).collect();
-    assert_eq!(said.last().map(String::as_str), Some("1"), "{said:?}");
+    let packets: Vec<String> = text.split('\x1e').map(str::to_owned).collect();
+    assert_eq!(packets.last().map(String::as_str), Some("1"), "{packets:?}");
     assert!(
-        is_farewell(&said[..said.len() - 1], "/uib", "revoked"),
-        "{said:?}"
+        is_farewell(&packets[..packets.len() - 1], "/uib", "revoked"),
+        "{packets:?}"
     );
     engine.hears("41/uib,").await;
     assert_eq!(polled(&house, &alice, Some(&sid), None).await.status, 401);
@@ -335,7 +335,7 @@ async fn w2_nothing_passes_a_websocket_after_the_end_either_way() {
                     }
                 }
                 Message::Close(frame) => code = frame.map(|it| u16::from(it.code)),
-                _ => {}
+                Message::Binary(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
             }
         }
         over.set(true);
@@ -349,9 +349,9 @@ async fn w2_nothing_passes_a_websocket_after_the_end_either_way() {
         up_mark.set(up.get());
         down_mark.set(down.get());
     };
-    soon("the end", async {
+    Box::pin(soon("the end", async {
         tokio::join!(saying, tenant, hearing, ending)
-    })
+    }))
     .await;
     assert!(got.get() <= down_mark.get(), "{got:?} {down_mark:?}");
     engine.hears("41/uib,").await;
@@ -414,9 +414,9 @@ async fn w2_nothing_passes_polling_after_the_end_either_way() {
         up_mark.set(up.get());
         down_mark.set(down.get());
     };
-    soon("the end", async {
+    Box::pin(soon("the end", async {
         tokio::join!(posting, tenant, hearing, ending)
-    })
+    }))
     .await;
     assert!(got.get() <= down_mark.get(), "{got:?} {down_mark:?}");
     engine.hears("41/uib,").await;

@@ -244,9 +244,9 @@ async fn w2_nothing_of_a_download_passes_after_the_end() {
         alice.sign_out(&house).await;
         mark.set(said.get());
     };
-    soon("the end", async {
+    Box::pin(soon("the end", async {
         tokio::join!(saying, hearing, ending);
-    })
+    }))
     .await;
     assert!(heard.get() <= mark.get(), "{heard:?} {mark:?}");
     house.close().await;
@@ -289,9 +289,9 @@ async fn w2_nothing_of_an_upload_passes_after_the_end() {
         alice.sign_out(&house).await;
         mark.set(said.get());
     };
-    soon("the end", async {
+    Box::pin(soon("the end", async {
         tokio::join!(saying, hearing, ending);
-    })
+    }))
     .await;
     assert!(heard.get() <= mark.get(), "{heard:?} {mark:?}");
     house.close().await;

@@ -56,7 +56,7 @@ async fn a_login_in_two_calls_sets_the_cookie() {
     assert_eq!(browser.visit(&at(R1, "/")).await.text, "/: alice");
     // Renewed, by the cookie into the cookie.
     let before = browser.cookie(PORTAL, "__Host-portcullis");
-    town.desk.clock.advance(Duration::from_secs(60));
+    town.desk.clock.advance(Duration::from_mins(1));
     let renewed = browser
         .call(&api(PORTAL, "session/refresh"), &json!({}))
         .await;

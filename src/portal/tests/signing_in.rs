@@ -509,7 +509,7 @@ async fn an_old_login_page_still_leads_where_one_wanted() {
     town.user("alice", Some(&secret)).await;
     let browser = Browser::new(&town);
     let sent = browser.get(&at(R1, "/late"), TYPED).await;
-    town.desk.clock.advance(Duration::from_secs(3600));
+    town.desk.clock.advance(Duration::from_hours(1));
     let done = browser.sign_in(sent.location(), "alice", &secret).await;
     let onward = browser
         .get(&absolute_to(sent.location(), done.location()), OWN_PAGE)
@@ -526,7 +526,7 @@ async fn a_route_that_wants_more_asks_for_a_code_and_keeps_the_login() {
     town.route(|table| {
         table.insert(R1, "tenant-1", |route| {
             route.rules = Arc::new(vec![Rule {
-                max_age: Some(Duration::from_secs(60)),
+                max_age: Some(Duration::from_mins(1)),
                 ..Rule::default()
             }]);
         });
@@ -535,7 +535,7 @@ async fn a_route_that_wants_more_asks_for_a_code_and_keeps_the_login() {
     let browser = Browser::new(&town);
     browser.sign_in_at_portal("alice", &secret).await;
     browser.visit(&at(R2, "/")).await;
-    town.desk.clock.advance(Duration::from_secs(120));
+    town.desk.clock.advance(Duration::from_mins(2));
     let sent = browser.get(&at(R1, "/fresh"), TYPED).await;
     let step = browser.get(sent.location(), FOLLOWED).await;
     assert_eq!(step.status, 303);

@@ -107,7 +107,7 @@ fn is_marked(key: &str) -> bool {
     MARKED.iter().any(|it| json::means(key, it) != Same::No)
 }
 
-impl<'a> Spoken<'a> {
+impl Spoken<'_> {
     /// Writes what goes on of it, where that is not what came. `own_sid` is the client's
     /// `socket.id`; `auth` what we say of who sent it, where the tenant wants to know.
     pub(super) fn rewrite(

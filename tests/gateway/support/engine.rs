@@ -213,33 +213,30 @@ impl State {
         let mut socket =
             WebSocketStream::from_partially_read(stream, read, Role::Server, None).await;
         let target = seen.line.split(' ').nth(1).unwrap_or_default();
-        let (sid, outlet) = match sid(target) {
-            Some(sid) => {
-                let Some(outlet) = self.outlets.lock().unwrap().get(&sid).cloned() else {
-                    return;
-                };
-                for (asked, said) in [("2probe", Some("3probe")), ("5", None)] {
-                    match socket.next().await {
-                        Some(Ok(Message::Text(text))) if text.as_str() == asked => {}
-                        _ => return,
-                    }
-                    if let Some(said) = said
-                        && socket.send(Message::text(said)).await.is_err()
-                    {
-                        return;
-                    }
+        let (sid, outlet) = if let Some(sid) = sid(target) {
+            let Some(outlet) = self.outlets.lock().unwrap().get(&sid).cloned() else {
+                return;
+            };
+            for (asked, said) in [("2probe", Some("3probe")), ("5", None)] {
+                match socket.next().await {
+                    Some(Ok(Message::Text(text))) if text.as_str() == asked => {}
+                    _ => return,
                 }
-                *outlet.upgraded.lock().unwrap() = true;
-                outlet.news.notify_waiters();
-                (sid, outlet)
-            }
-            None => {
-                let (sid, outlet) = self.open();
-                if socket.send(Message::text(opening(&sid))).await.is_err() {
+                if let Some(said) = said
+                    && socket.send(Message::text(said)).await.is_err()
+                {
                     return;
                 }
-                (sid, outlet)
             }
+            *outlet.upgraded.lock().unwrap() = true;
+            outlet.news.notify_waiters();
+            (sid, outlet)
+        } else {
+            let (sid, outlet) = self.open();
+            if socket.send(Message::text(opening(&sid))).await.is_err() {
+                return;
+            }
+            (sid, outlet)
         };
         loop {
             let packets = outlet.take();

@@ -139,13 +139,6 @@ impl House {
         });
     }
 
-    /// Takes a host out of the table, as if its containers had died.
-    pub(crate) fn unroute(&self, label: &str) {
-        self.swap_routes(|exact| {
-            exact.remove(&HostName::parse(&self.host(label)).unwrap());
-        });
-    }
-
     fn swap_routes(&self, change: impl FnOnce(&mut HashMap<HostName, Arc<HostRoute>>)) {
         let routes = &self.gateway.house.routes;
         let old = routes.load();

@@ -130,14 +130,6 @@ impl Wire {
         self.one(true).await
     }
 
-    /// So many bytes of a body.
-    pub(crate) async fn bytes(&mut self, count: usize) -> Vec<u8> {
-        while self.read.len() < count {
-            assert!(self.more().await, "the gateway hung up");
-        }
-        self.read.drain(..count).collect()
-    }
-
     /// The next chunk of a body in chunks; `None` where it was cut.
     pub(crate) async fn chunk(&mut self) -> Option<Vec<u8>> {
         let line = self.line().await?;
