@@ -17,12 +17,14 @@ use crate::{
 };
 
 mod attempts;
+mod change;
 mod hashing;
 pub mod password;
 mod setup;
 mod totp;
 pub mod upkeep;
 
+pub use change::{PasswordChange, ProfileChange};
 pub use password::WeakPassword;
 pub use setup::{SetupDone, SetupDraft, SetupRefused};
 pub use totp::NewTotp;
@@ -163,17 +165,18 @@ impl Accounts {
                 return Ok(PasswordCheck::Wrong);
             }
         };
-        let id = user.id.clone();
         self.store
             .call(move |store| {
                 store.clear_failures(&key)?;
+                let mut user = user;
                 if let (Verdict::Outdated(new), Some(old)) = (verdict, hash) {
-                    store.rehash(&id, &old, &new)?;
+                    store.rehash(&user.id, &old, &new)?;
+                    // What rests on this hash (a half-done login) goes on with the new one.
+                    user.password_hash = Some(new);
                 }
-                Ok(())
+                Ok(PasswordCheck::Right(user))
             })
-            .await?;
-        Ok(PasswordCheck::Right(user))
+            .await
     }
 
     async fn tell_failure(

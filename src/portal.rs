@@ -32,6 +32,7 @@ mod challenge;
 mod code;
 mod complete;
 mod form;
+mod fresh;
 mod gallery;
 mod login;
 mod onward;
@@ -234,7 +235,14 @@ async fn portal_page(visit: &mut Visit<'_>) -> Answer {
         ("/login/continue", Verb::Post) => onward::confirmed(visit).await,
         ("/logout", Verb::Get) => Ok(account::ask_to_sign_out(visit)),
         ("/logout", Verb::Post) => account::sign_out(visit).await,
+        ("/login/again", Verb::Get) => fresh::show(visit).await,
+        ("/login/again", Verb::Post) => fresh::check(visit).await,
         ("/account", Verb::Get) => account::show(visit).await,
+        ("/account/password", Verb::Get) => account::password::show(visit).await,
+        ("/account/password", Verb::Post) => account::password::change(visit).await,
+        ("/account/profile", Verb::Get) => account::profile::show(visit).await,
+        ("/account/profile", Verb::Post) => account::profile::change(visit).await,
+        ("/account/activity", Verb::Get) => account::activity::show(visit).await,
         ("/account/sessions/end", Verb::Post) => account::end_one(visit).await,
         ("/account/sessions/end-others", Verb::Post) => account::end_others(visit).await,
         ("/clear-cookies", Verb::Get) => Ok(account::ask_to_clear()),
@@ -242,6 +250,7 @@ async fn portal_page(visit: &mut Visit<'_>) -> Answer {
         (
             "/"
             | "/account"
+            | "/account/activity"
             | "/account/sessions/end"
             | "/account/sessions/end-others"
             | "/login/continue",

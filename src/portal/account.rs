@@ -2,6 +2,10 @@
 
 use std::fmt::Write as _;
 
+pub(super) mod activity;
+pub(super) mod password;
+pub(super) mod profile;
+
 use http::{HeaderValue, Response, StatusCode};
 
 use super::{
@@ -10,7 +14,6 @@ use super::{
     with_cookies,
 };
 use crate::{
-    authn::Identity,
     body::Body,
     clock::Timestamp,
     name::UserName,
@@ -48,12 +51,13 @@ pub(super) async fn show(visit: &mut Visit<'_>) -> Answer {
     Ok(form_page(
         StatusCode::OK,
         &Account {
+            here: "/account",
             greeting: format!("Hello, {name}"),
             notice: notice(visit.query()),
             username: profile.name.as_str(),
             email: &profile.email,
             groups: groups.join(", "),
-            factors: factors(identity),
+            factors: factors(identity.amr().iter().map(String::as_str)),
             until: date(identity.lease().cell.login_exp),
             sessions: records.iter().map(|it| line(it, &this, now)).collect(),
         },
@@ -71,11 +75,10 @@ fn notice(query: Option<&str>) -> Option<&'static str> {
     }
 }
 
-fn factors(identity: &Identity) -> String {
-    let named: Vec<&str> = identity
-        .amr()
-        .iter()
-        .filter_map(|it| match it.as_str() {
+/// Factors (RFC 8176), as people call them.
+fn factors<'a>(amr: impl Iterator<Item = &'a str>) -> String {
+    let named: Vec<&str> = amr
+        .filter_map(|it| match it {
             "pwd" => Some("password"),
             "otp" => Some("authenticator app"),
             "hwk" => Some("security key"),

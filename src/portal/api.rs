@@ -235,7 +235,7 @@ async fn login(visit: &mut Visit<'_>, route: Option<&Arc<HostRoute>>) -> Answer 
         password_time: visit.now,
         device: device.digest(),
         amr: vec!["pwd".to_owned()],
-        state: None,
+        back: None,
         password: secret::digest(user.password_hash.as_deref().unwrap_or_default()),
         raises: None,
     };

@@ -88,7 +88,9 @@ pub(super) async fn judge(
 }
 
 /// The half-done login of this browser, if it still stands.
-async fn half_done(visit: &Visit<'_>) -> Result<Option<(HalfLogin, UserRecord)>, StoreError> {
+pub(super) async fn half_done(
+    visit: &Visit<'_>,
+) -> Result<Option<(HalfLogin, UserRecord)>, StoreError> {
     let Some(sealed) = cookie::only(visit.others(), cookie::HALF) else {
         return Ok(None);
     };

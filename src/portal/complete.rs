@@ -6,6 +6,7 @@ use http::{HeaderValue, Response, header};
 
 use super::{Answer, Visit, local, login::Wanted, login::with_state, with_cookies};
 use crate::{
+    authn::{Identity, NotSignedIn},
     body::Body,
     name::{HostName, TenantId},
     reply::Refusal,
@@ -53,11 +54,27 @@ pub(super) async fn on_portal(
         login.device,
         cookie::gone(cookie::HALF),
     ];
-    let next = match wanted {
-        Some(_) => with_state("/login", wanted),
-        None => "/account".to_owned(),
+    let next = match (wanted, half.and_then(|it| it.back.clone())) {
+        (Some(_), _) => with_state("/login", wanted),
+        (None, Some(back)) => back,
+        (None, None) => "/account".to_owned(),
     };
     Ok(with_cookies(local(&next), cookies))
+}
+
+/// Back to the page of ours that asked for a factor, with the next generation's token.
+pub(super) fn back(visit: &Visit<'_>, login: &Login, half: &HalfLogin) -> Response<Body> {
+    let host = visit.inbound.host.clone();
+    let at = At {
+        host: &host,
+        tenant: &super::tenant(),
+        confined: false,
+    };
+    let cookies = [
+        session_cookie(visit, login, &at),
+        cookie::gone(cookie::HALF),
+    ];
+    with_cookies(local(half.back.as_deref().unwrap_or("/account")), cookies)
 }
 
 /// The cookie for a login, on the host where it was made.
@@ -150,7 +167,8 @@ async fn end_what_was_before(
     Ok(())
 }
 
-async fn raise(
+/// Raises the login that a step-up is for. `None`: it is for no login, or that one is over.
+pub(super) async fn raise(
     visit: &Visit<'_>,
     user: &UserRecord,
     half: Option<&HalfLogin>,
@@ -192,26 +210,45 @@ pub(super) async fn step_up(visit: &Visit<'_>, wanted: &Wanted) -> Result<Respon
         why,
         login_url: None,
     })?;
-    let id = identity.profile().id.clone();
-    let user = visit.desk.store.call(move |store| store.user(&id)).await?;
-    let Some(user) = user.filter(|it| it.totp_sealed.is_some() && !it.disabled) else {
+    let user = user_of(visit, identity).await?;
+    if user.totp_sealed.is_none() {
         return Err(Refusal::NotEnough {
             policy: crate::config::Policy::TwoFactor,
             login_url: None,
         });
-    };
-    let half = HalfLogin {
-        user: user.id.clone(),
-        password_time: visit.now,
-        device: identity.lease().cell.device,
-        amr: identity.amr().to_vec(),
-        state: None,
-        password: secret::digest(user.password_hash.as_deref().unwrap_or_default()),
-        raises: Some(identity.lease().cell.sid),
-    };
+    }
+    let half = half_on_top(visit, identity, &user, None);
     let sealed = visit.desk.signin.half_login(&half, &visit.inbound.host);
     Ok(with_cookies(
         local(&with_state("/login/code", Some(wanted))),
         [cookie::half(&sealed)],
     ))
+}
+
+/// The account of who is signed in, as it is now.
+pub(super) async fn user_of(visit: &Visit<'_>, identity: &Identity) -> Result<UserRecord, Refusal> {
+    let id = identity.profile().id.clone();
+    let user = visit.desk.store.call(move |store| store.user(&id)).await?;
+    user.filter(|it| !it.disabled).ok_or(Refusal::NotSignedIn {
+        why: NotSignedIn::Session(Ended::Disabled),
+        login_url: None,
+    })
+}
+
+/// A half-done login that raises the one that stands, and leads back to a page of ours.
+pub(super) fn half_on_top(
+    visit: &Visit<'_>,
+    identity: &Identity,
+    user: &UserRecord,
+    back: Option<&'static str>,
+) -> HalfLogin {
+    HalfLogin {
+        user: user.id.clone(),
+        password_time: visit.now,
+        device: identity.lease().cell.device,
+        amr: identity.amr().to_vec(),
+        back: back.map(str::to_owned),
+        password: secret::digest(user.password_hash.as_deref().unwrap_or_default()),
+        raises: Some(identity.lease().cell.sid),
+    }
 }

@@ -161,6 +161,7 @@ fn account() -> Vec<(&'static str, String)> {
         (
             "account",
             render(&view::Account {
+                here: "/account",
                 greeting: "Hello, Alice Example".to_owned(),
                 notice: Some("That session is over, and everything that it had open is closed."),
                 username: "alice",
@@ -175,11 +176,76 @@ fn account() -> Vec<(&'static str, String)> {
                 ],
             }),
         ),
+        (
+            "account-password",
+            render(&view::AccountPassword {
+                here: "/account/password",
+                username: "alice",
+                password_min: 10,
+                ..Default::default()
+            }),
+        ),
+        (
+            "account-password-wrong",
+            render(&view::AccountPassword {
+                here: "/account/password",
+                username: "alice",
+                password_min: 10,
+                errors_title: "Please put this right",
+                errors: vec![view::FieldError::new(
+                    "old",
+                    "That is not your password until now.",
+                )],
+                ..Default::default()
+            }),
+        ),
+        (
+            "account-profile",
+            render(&view::AccountProfile {
+                here: "/account/profile",
+                notice: Some("Saved. Every app is told from now on."),
+                username: "alice",
+                display_name: "Alice Example",
+                email: "alice@example.com",
+                ..Default::default()
+            }),
+        ),
+        ("account-activity", render(&activity())),
+        (
+            "again",
+            render(&view::Again {
+                username: "alice",
+                ..Default::default()
+            }),
+        ),
         ("logout", render(&view::Logout { username: "alice" })),
         ("logged-out", render(&super::account::signed_out())),
         ("clear-cookies", render(&super::account::clear_cookies())),
         ("cleared", render(&super::account::cookies_cleared())),
     ]
+}
+
+fn activity() -> view::AccountActivity {
+    let line = |what: &str, from: &str| view::ActivityLine {
+        what: what.to_owned(),
+        when: "24 Nov 2026, 07:58 UTC".to_owned(),
+        from: from.to_owned(),
+    };
+    view::AccountActivity {
+        here: "/account/activity",
+        events: vec![
+            line(
+                "Signed in: password, authenticator app",
+                "Chromium on Linux · 192.0.2.17",
+            ),
+            line(
+                "Sign-in failed: wrong password, 4 times within the hour",
+                "Safari on iPhone · 2001:db8:85a3::8a2e:370:7334",
+            ),
+            line("Second step reset", "by the people who run this server"),
+            line("Account set up", "Firefox on Windows · 198.51.100.4"),
+        ],
+    }
 }
 
 fn refusals() -> Vec<(&'static str, String)> {

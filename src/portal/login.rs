@@ -126,7 +126,7 @@ pub(super) async fn password(visit: &mut Visit<'_>) -> Answer {
         password_time: visit.now,
         device: device.digest(),
         amr: vec!["pwd".to_owned()],
-        state: None,
+        back: None,
         password: secret::digest(user.password_hash.as_deref().unwrap_or_default()),
         raises: None,
     };

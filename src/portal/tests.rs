@@ -21,6 +21,7 @@ use crate::{
 mod account;
 mod api;
 mod audit;
+mod own_account;
 mod setting_up;
 mod signing_in;
 

@@ -152,10 +152,124 @@ pub(super) struct SessionLine {
     pub(super) this: bool,
 }
 
+/// A part of the account page.
+#[derive(Debug)]
+pub(super) struct Part {
+    /// Where it is.
+    pub(super) path: &'static str,
+    /// What it is called.
+    pub(super) text: &'static str,
+}
+
+/// All parts, as the navigation has them.
+pub(super) const PARTS: &[Part] = &[
+    Part {
+        path: "/account",
+        text: "Overview",
+    },
+    Part {
+        path: "/account/password",
+        text: "Password",
+    },
+    Part {
+        path: "/account/profile",
+        text: "Name and e-mail",
+    },
+    Part {
+        path: "/account/activity",
+        text: "Activity",
+    },
+];
+
+/// Your password, please.
+#[derive(Debug, Default, Template)]
+#[template(path = "again.html")]
+pub(super) struct Again<'a> {
+    /// Whose.
+    pub(super) username: &'a str,
+    /// Above the errors.
+    pub(super) errors_title: &'static str,
+    /// What to put right.
+    pub(super) errors: Vec<FieldError>,
+}
+
+/// A new password.
+#[derive(Debug, Default, Template)]
+#[template(path = "account_password.html")]
+pub(super) struct AccountPassword<'a> {
+    /// Which part this is.
+    pub(super) here: &'static str,
+    /// What was just done.
+    pub(super) notice: Option<&'a str>,
+    /// Whose.
+    pub(super) username: &'a str,
+    /// The shortest that is taken.
+    pub(super) password_min: usize,
+    /// Above the errors.
+    pub(super) errors_title: &'static str,
+    /// What to put right.
+    pub(super) errors: Vec<FieldError>,
+}
+
+impl AccountPassword<'_> {
+    fn has(&self, field: &str) -> bool {
+        self.errors.iter().any(|it| it.field == field)
+    }
+}
+
+/// Full name and e-mail address.
+#[derive(Debug, Default, Template)]
+#[template(path = "account_profile.html")]
+pub(super) struct AccountProfile<'a> {
+    /// Which part this is.
+    pub(super) here: &'static str,
+    /// What was just done.
+    pub(super) notice: Option<&'a str>,
+    /// User name.
+    pub(super) username: &'a str,
+    /// Full name.
+    pub(super) display_name: &'a str,
+    /// E-mail.
+    pub(super) email: &'a str,
+    /// Above the errors.
+    pub(super) errors_title: &'static str,
+    /// What to put right.
+    pub(super) errors: Vec<FieldError>,
+}
+
+impl AccountProfile<'_> {
+    fn has(&self, field: &str) -> bool {
+        self.errors.iter().any(|it| it.field == field)
+    }
+}
+
+/// One line of what happened.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ActivityLine {
+    /// What.
+    pub(super) what: String,
+    /// When.
+    pub(super) when: String,
+    /// From where, and by what browser.
+    pub(super) from: String,
+}
+
+/// What happened lately.
+#[derive(Debug, Default, Template)]
+#[template(path = "account_activity.html")]
+pub(super) struct AccountActivity {
+    /// Which part this is.
+    pub(super) here: &'static str,
+    /// The newest first.
+    pub(super) events: Vec<ActivityLine>,
+}
+
 /// The account page.
 #[derive(Debug, Default, Template)]
 #[template(path = "account.html")]
 pub(super) struct Account<'a> {
+    /// Which part this is.
+    pub(super) here: &'static str,
     /// `Hello, Alice`.
     pub(super) greeting: String,
     /// What was just done.
@@ -249,6 +363,35 @@ mod tests {
                 draft: EVIL,
                 groups: vec![EVIL.to_owned()],
                 ..SetupTotp::default()
+            }
+            .render(),
+            Again {
+                username: EVIL,
+                errors: error(),
+                ..Again::default()
+            }
+            .render(),
+            AccountPassword {
+                username: EVIL,
+                errors: error(),
+                ..AccountPassword::default()
+            }
+            .render(),
+            AccountProfile {
+                username: EVIL,
+                display_name: EVIL,
+                email: EVIL,
+                errors: error(),
+                ..AccountProfile::default()
+            }
+            .render(),
+            AccountActivity {
+                events: vec![ActivityLine {
+                    what: EVIL.to_owned(),
+                    when: EVIL.to_owned(),
+                    from: EVIL.to_owned(),
+                }],
+                ..AccountActivity::default()
             }
             .render(),
             Account {

@@ -68,8 +68,8 @@ pub struct HalfLogin {
     pub device: Digest,
     /// The factors so far.
     pub amr: Vec<String>,
-    /// The sealed state of the sign-in it is a part of, to go on with.
-    pub state: Option<String>,
+    /// The page of ours that asked for it, to go back to.
+    pub back: Option<String>,
     /// SHA-256 of the password hash that was right: a changed password ends half-done logins.
     pub password: Digest,
     /// A step-up: the login (its digest) that the next factor raises, instead of a new one.

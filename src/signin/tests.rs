@@ -296,7 +296,7 @@ async fn c8_a_half_done_login_is_no_session_no_state_and_no_ticket() {
         password_time: START,
         device: [7; 32],
         amr: vec!["pwd".to_owned()],
-        state: None,
+        back: None,
         password: [1; 32],
         raises: None,
     };
