@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 mod audit;
 mod claim;
 mod desk;
+mod explain;
 mod print;
 mod inspect;
 mod run;
@@ -31,7 +32,7 @@ pub struct Cli {
         default_value = "config/portcullis.toml"
     )]
     pub config: PathBuf,
-    /// Listings as JSON.
+    /// Listings and explanations as JSON.
     #[arg(long, global = true)]
     pub json: bool,
     /// What to do.
@@ -94,7 +95,7 @@ pub struct DemoArgs {
 /// `portcullis explain`
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// The URL that is asked for.
+    /// The URL that is asked for; `wss://` for a WebSocket handshake.
     pub url: String,
     /// As this user; nobody otherwise.
     #[arg(long)]
@@ -160,7 +161,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Demo(args) => run::demo(&args),
         Command::Check { schema: true } => run::schema(),
         Command::Check { schema: false } => run::check(&cli.config),
-        Command::Explain(args) => inspect::explain(&cli.config, &args),
+        Command::Explain(args) => explain::run(&cli.config, cli.json, &args),
         Command::Routes => inspect::routes(&cli.config, cli.json),
         Command::User(command) => user::run(&cli.config, cli.json, command),
         Command::Session(command) => session::run(&cli.config, cli.json, command),

@@ -75,6 +75,11 @@ pub struct Inbound {
 }
 
 impl Inbound {
+    /// Whether it is for the gateway itself, which answers below `/.portcullis/` of every guarded host.
+    pub fn is_ours(&self) -> bool {
+        self.target.starts_with("/.portcullis/")
+    }
+
     /// Takes out what may not go on to a host of this kind, and everything hop-by-hop. `keep`
     /// are the names (lower case) that the tenant is given back by the file. To be called once
     /// the destination is known and before anything is decided on headers.

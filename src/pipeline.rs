@@ -196,7 +196,7 @@ impl Pipeline {
             return Box::pin(open).await;
         }
         let identity = self.identify(visitor, &inbound, &route.tenant).await?;
-        if is_ours(&inbound) {
+        if inbound.is_ours() {
             return Ok(
                 Box::pin(portal::gate(&house.desk(), inbound, Some(&route), identity)).await,
             );
@@ -289,7 +289,7 @@ impl Pipeline {
         let identity = self
             .identify(visitor, &inbound, &house.nobody_tenant)
             .await?;
-        if is_ours(&inbound) {
+        if inbound.is_ours() {
             return Ok(portal::gate(&house.desk(), inbound, None, identity).await);
         }
         let why = identity.err().unwrap_or(NotSignedIn::Missing);
@@ -439,11 +439,6 @@ fn refuse(refusal: &Refusal, asker: &Asker) -> Response<Body> {
             .append(header::SET_COOKIE, cookie::session_gone());
     }
     response
-}
-
-/// The prefix that is the gateway's own on every host that it guards.
-fn is_ours(inbound: &Inbound) -> bool {
-    inbound.target.starts_with("/.portcullis/")
 }
 
 /// What the log says of a request, read before it is taken apart. No query: it may hold secrets.

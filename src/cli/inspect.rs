@@ -1,10 +1,8 @@
-//! What asks a gateway or its configuration and changes nothing: `routes`, `explain`,
-//! `healthcheck`.
+//! What asks a gateway or its configuration and changes nothing: `routes`, `healthcheck`.
 
 use std::{
-    fmt,
     io::{Read as _, Write as _},
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
+    net::{SocketAddr, TcpStream},
     path::Path,
     time::Duration,
 };
@@ -12,16 +10,12 @@ use std::{
 use anyhow::Context as _;
 use tokio::task::LocalSet;
 
-use super::{ExplainArgs, Outcome, desk, print, stop};
+use super::{Outcome, desk, print, stop};
 use crate::{
-    authz::{Ask, Fetch, Kind, Source, Verdict, Who, judge},
     clock::Clock,
-    config::Policy,
+    config::Config,
     discovery,
-    intake::path,
-    name::{HostName, UserName},
-    route::{Destination, RouteTable},
-    session::Profile,
+    route::RouteTable,
     store::{StoreHandle, sqlite::SqliteStore},
 };
 
@@ -29,7 +23,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(3);
 
 pub(super) fn routes(file: &Path, json: bool) -> anyhow::Result<Outcome> {
-    let (table, findings) = survey(file)?;
+    let (table, findings) = survey(&desk::load(file)?)?;
     let listing = discovery::listing::listing(&table, &findings);
     if json {
         print::say(listing.json()?);
@@ -40,8 +34,7 @@ pub(super) fn routes(file: &Path, json: bool) -> anyhow::Result<Outcome> {
 }
 
 /// The table as a gateway on this configuration would have it now.
-fn survey(file: &Path) -> anyhow::Result<(RouteTable, discovery::Findings)> {
-    let config = desk::load(file)?;
+pub(super) fn survey(config: &Config) -> anyhow::Result<(RouteTable, discovery::Findings)> {
     let clock = Clock::system();
     let store = StoreHandle::start(Box::new(SqliteStore::open(
         &config.store.path,
@@ -51,143 +44,8 @@ fn survey(file: &Path) -> anyhow::Result<(RouteTable, discovery::Findings)> {
         .enable_all()
         .build()?;
     LocalSet::new()
-        .block_on(&runtime, discovery::survey(&config, &store, &clock))
+        .block_on(&runtime, discovery::survey(config, &store, &clock))
         .context("the containers could not be listed")
-}
-
-pub(super) fn explain(file: &Path, args: &ExplainArgs) -> anyhow::Result<Outcome> {
-    let url = Url::parse(&args.url)
-        .ok_or_else(|| stop(Outcome::BadUsage, "not a URL: https://host/path"))?;
-    let (table, _) = survey(file)?;
-    let who = match &args.user {
-        None => None,
-        Some(name) => {
-            let name = UserName::parse(name)
-                .map_err(|error| stop(Outcome::BadUsage, error.to_string()))?;
-            let user = desk::Desk::open(file)?.user(&name)?;
-            if user.disabled {
-                print::say(format_args!("{name} is disabled and cannot sign in"));
-                None
-            } else {
-                Some(Profile::of(&user))
-            }
-        }
-    };
-    print::say(verdict(&table, &url, who.as_ref(), args));
-    Ok(Outcome::Done)
-}
-
-fn verdict(table: &RouteTable, url: &Url, who: Option<&Profile>, args: &ExplainArgs) -> String {
-    let decided = match path::decide(&url.path) {
-        Ok(decided) => decided,
-        Err(error) => return format!("400: {error}"),
-    };
-    let route = match table.find(&url.host) {
-        Destination::Portal => return "the portal's own pages".to_owned(),
-        Destination::Manager | Destination::NowhereGuarded => {
-            return "nobody is there; a stranger is sent to sign in as for any other name under the root, \
-                    and is told 403 afterwards"
-                .to_owned();
-        }
-        Destination::Nowhere => return "503: nobody has this host".to_owned(),
-        Destination::Tenant(route) => route,
-    };
-    let mut out = format!(
-        "host     {} (tenant {}, {})\n",
-        route.pattern, route.tenant, route.owner
-    );
-    let path = route.path(&decided, &url.path);
-    let ask = Ask {
-        host: url.host.clone(),
-        path: decided,
-        method: args.method.to_ascii_uppercase().parse().unwrap_or_default(),
-        client: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        kind: Kind::Navigation,
-        fetch: Fetch::default(),
-        own_origin: String::new(),
-    };
-    match path.and_then(|it| it.upstreams.first()) {
-        Some(upstream) => say(
-            &mut out,
-            format_args!("upstream {} ({})\n", upstream.address, upstream.label),
-        ),
-        None => out.push_str("upstream none\n"),
-    }
-    let now = Clock::system().now();
-    let who = who.map(|profile| Who {
-        profile,
-        level: args.level,
-        auth_time: now,
-    });
-    let known = who.is_some();
-    let (needs, answer) = match judge(&route, path, &ask, who, now) {
-        Verdict::Ambiguous => {
-            return format!(
-                "{out}answer   400: the path could be read in two ways, and a rule depends on it"
-            );
-        }
-        Verdict::Forbidden(forbidden) => return format!("{out}answer   403: {forbidden}"),
-        Verdict::Open(needs) if path.is_none() => (needs, "404: no path of this host"),
-        Verdict::Open(needs) => (needs, "forwarded, as nobody's"),
-        Verdict::SignIn(needs) => (
-            needs,
-            "302 to the portal for a navigation, 401 JSON for anything else",
-        ),
-        Verdict::StepUp(needs) => (
-            needs,
-            "302 to a stronger sign-in for a navigation, 401 JSON for anything else",
-        ),
-        Verdict::Enough(needs) if path.is_none() => (needs, "404: no path of this host"),
-        Verdict::Enough(needs) => (needs, "forwarded"),
-    };
-    let source = match needs.source {
-        Source::Rule(line) => format!("the rule on line {line}"),
-        Source::Default => "the default".to_owned(),
-        Source::Tenant => "the tenant's settings in the file".to_owned(),
-        Source::Label => "a label of the container".to_owned(),
-    };
-    say(
-        &mut out,
-        format_args!("policy   {} ({source})\n", needs.policy.as_str()),
-    );
-    if let Some(age) = needs.max_age {
-        say(&mut out, format_args!("max_age  {}s\n", age.as_secs()));
-    }
-    if !known && needs.policy != Policy::Open {
-        out.push_str("user     nobody is signed in\n");
-    }
-    say(&mut out, format_args!("answer   {answer}"));
-    out
-}
-
-/// Appends. (Writing to a String cannot fail.)
-fn say(out: &mut String, text: fmt::Arguments<'_>) {
-    let _ = fmt::Write::write_fmt(out, text);
-}
-
-/// As much of a URL as decides.
-struct Url {
-    host: HostName,
-    path: String,
-}
-
-impl Url {
-    fn parse(text: &str) -> Option<Self> {
-        let rest = text
-            .strip_prefix("https://")
-            .or_else(|| text.strip_prefix("http://"))?;
-        let (authority, target) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-        let path = target.split(['?', '#']).next().unwrap_or_default();
-        let (host, _) = crate::intake::host::parse(authority).ok()?;
-        Some(Self {
-            host,
-            path: if path.is_empty() {
-                "/".to_owned()
-            } else {
-                path.to_owned()
-            },
-        })
-    }
 }
 
 pub(super) fn healthcheck(file: &Path) -> anyhow::Result<Outcome> {

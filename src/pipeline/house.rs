@@ -194,15 +194,9 @@ impl House {
         if inbound.https {
             return None;
         }
-        let stays = match destination {
-            Destination::Portal | Destination::Manager | Destination::NowhereGuarded => false,
-            Destination::Nowhere => true,
-            Destination::Tenant(route) => {
-                !route.guarded
-                    && (route.plain_http || !self.certificates.covers(inbound.host.as_str()))
-            }
-        };
-        if stays {
+        if stays_plain(destination, || {
+            self.certificates.covers(inbound.host.as_str())
+        }) {
             return None;
         }
         let port = Some(self.port).filter(|it| *it != 443);
@@ -259,6 +253,15 @@ impl House {
     }
 }
 
+/// Whether plain HTTP is answered there instead of redirected. `covers`: a certificate is there for the host.
+pub fn stays_plain(destination: &Destination, covers: impl FnOnce() -> bool) -> bool {
+    match destination {
+        Destination::Portal | Destination::Manager | Destination::NowhereGuarded => false,
+        Destination::Nowhere => true,
+        Destination::Tenant(route) => !route.guarded && (route.plain_http || !covers()),
+    }
+}
+
 /// With somebody's cookie in it an answer is for no shared cache, whatever the tenant says.
 fn keep_private(response: &mut Response<Body>) {
     let headers = response.headers_mut();
@@ -290,7 +293,8 @@ pub fn portal_origin(config: &Config, port: u16) -> Option<String> {
     })
 }
 
-fn facts(config: &Config) -> IntakeFacts {
+/// What admission has to know under a configuration.
+pub fn facts(config: &Config) -> IntakeFacts {
     IntakeFacts {
         trusted_proxies: config.listen.trusted_proxies.clone(),
         body: config.limits.body,

@@ -21,7 +21,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Each script, what it proves, how long it may take, and what it needs.
-const SCRIPTS: [Script; 6] = [
+const SCRIPTS: [Script; 7] = [
     // Pictures and measurements of every page there is, as the unit tests of `portal::gallery` left them.
     Script {
         name: "screens",
@@ -31,6 +31,11 @@ const SCRIPTS: [Script; 6] = [
     Script {
         name: "demo",
         limit: Duration::from_mins(5),
+        needs: Needs::Nothing,
+    },
+    Script {
+        name: "explain",
+        limit: Duration::from_mins(6),
         needs: Needs::Nothing,
     },
     Script {
