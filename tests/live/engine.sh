@@ -112,7 +112,7 @@ images() {
     DOCKER_HOST="$(address)"
     export DOCKER_HOST DOCKER_BUILDKIT=0
     local want have arguments=() name
-    want="$(cd "$root/examples/tenant" && cat Dockerfile ./*.js* | cksum | tr ' ' -)"
+    want="$(cd "$root/examples" && find tenant node-red -type f | LC_ALL=C sort | xargs cat | cksum | tr ' ' -)"
     have="$(docker image inspect -f '{{index .Config.Labels "live-test.inputs"}}' "$tag" 2>/dev/null || true)"
     if [ "$want" = "$have" ]; then
         return
@@ -124,7 +124,7 @@ images() {
     done
     arguments+=(--build-arg "NPM_CONFIG_REGISTRY=$(cd / && npm config get registry 2>/dev/null)")
     local from=$SECONDS
-    docker build -q -t "$tag" --label "live-test.inputs=$want" "${arguments[@]}" "$root/examples/tenant" >"$work.build.log" 2>&1 || {
+    docker build -q -t "$tag" --label "live-test.inputs=$want" "${arguments[@]}" -f "$root/examples/tenant/Dockerfile" "$root/examples" >"$work.build.log" 2>&1 || {
         tail -30 "$work.build.log" >&2
         exit 1
     }

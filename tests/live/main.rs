@@ -53,6 +53,12 @@ const SCRIPTS: [Script; 7] = [
         limit: Duration::from_mins(10),
         needs: Needs::Engine,
     },
+    // The companion's own tests, then the companion in containers.
+    Script {
+        name: "companion",
+        limit: Duration::from_mins(8),
+        needs: Needs::Engine,
+    },
     Script {
         name: "crash",
         limit: Duration::from_mins(25),

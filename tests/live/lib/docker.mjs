@@ -12,11 +12,14 @@ export async function docker(...args) {
 }
 
 export class Container {
-  /** Starts a container of the tenant image (or of `image` with `command`), with environment and labels. */
+  /**
+   * Starts a container of the tenant image (or of `image` with `command`), with environment and labels. It runs without the
+   * companion, which admits nobody around the gateway, unless `env` says where the gateway's keys are.
+   */
   static async start(name, { env = {}, labels = {}, image = IMAGE, options = [], command = [] } = {}) {
     const it = new Container();
     it.name = `portcullis-live-${process.pid}-${name}`;
-    it.id = await docker('run', '-d', '--name', it.name, '--label', `live-test.pid=${process.pid}`, ...Object.entries(env).flatMap(([key, value]) => ['-e', `${key}=${value}`]),
+    it.id = await docker('run', '-d', '--name', it.name, '--label', `live-test.pid=${process.pid}`, ...Object.entries({ PORTCULLIS_JWKS: 'off', ...env }).flatMap(([key, value]) => ['-e', `${key}=${value}`]),
       ...Object.entries(labels).flatMap(([key, value]) => ['--label', `${key}=${value}`]), ...options, image, ...command);
     return it;
   }

@@ -88,9 +88,10 @@ const toml = (value) => JSON.stringify(value);
 
 export class Gateway {
   /**
-   * `tenants`: { 'r1': 'http://127.0.0.1:1880' }, below the root; `extra`: more of the file; `session`, `docker`: those sections' lines.
+   * `tenants`: { 'r1': 'http://127.0.0.1:1880' }, below the root; `extra`: more of the file; `session`, `docker`: those sections' lines;
+   * `also`: addresses beside loopback that it listens on, at the same port.
    */
-  static async make({ root = 'example.test', tenants = {}, docker = [], session = {}, extra = '' } = {}) {
+  static async make({ root = 'example.test', tenants = {}, docker = [], session = {}, also = [], extra = '' } = {}) {
     const gate = new Gateway();
     gate.root = root;
     gate.folder = fs.mkdtempSync(path.join(os.tmpdir(), 'portcullis-live-'));
@@ -99,7 +100,7 @@ export class Gateway {
     gate.plain = await freePort();
     gate.admin = await freePort();
     gate.file = path.join(gate.folder, 'portcullis.toml');
-    gate.parts = { tenants, docker, session, extra };
+    gate.parts = { tenants, docker, session, also, extra };
     gate.write();
     return gate;
   }
@@ -113,10 +114,10 @@ export class Gateway {
   /** Writes the file, with `changes` to what it was made of; a running gateway reloads by itself. */
   write(changes = {}) {
     Object.assign(this.parts, changes);
-    const { tenants, docker, session, extra } = this.parts;
+    const { tenants, docker, session, also, extra } = this.parts;
     const lines = [
       `root_domain = ${toml(this.root)}`,
-      '[listen]', `https = ["127.0.0.1:${this.port}"]`, `http = ["127.0.0.1:${this.plain}"]`, `admin = "127.0.0.1:${this.admin}"`, 'workers = 2',
+      '[listen]', `https = ${toml(['127.0.0.1', ...also].map((address) => `${address}:${this.port}`))}`, `http = ["127.0.0.1:${this.plain}"]`, `admin = "127.0.0.1:${this.admin}"`, 'workers = 2',
       '[certificates]', `dir = ${toml(this.certs)}`,
       '[docker]', `hosts = ${toml(docker)}`,
       '[store]', `url = ${toml(`sqlite:${path.join(this.folder, 'portcullis.db')}`)}`,
