@@ -6,14 +6,19 @@ use std::{
     collections::BTreeMap,
     fs::{self, Metadata},
     io,
-    os::unix::fs::MetadataExt as _,
+    mem::MaybeUninit,
+    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
     path::{Path, PathBuf},
-    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::inotify::{self, CreateFlags, Reader, WatchFlags},
+    io::Errno,
+    pipe::{PipeFlags, pipe_with},
+};
 
 /// How long nothing may happen before a change counts as done.
 const QUIET: Duration = Duration::from_millis(200);
@@ -21,18 +26,24 @@ const QUIET: Duration = Duration::from_millis(200);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often the paths are looked at without being asked.
 const LOOK: Duration = Duration::from_secs(2);
+/// What is a change. Reading a file beside ours is none, and on a busy folder there is a lot of
+/// it: the kernel is not even to wake us for it.
+const CHANGES: WatchFlags = WatchFlags::ATTRIB
+    .union(WatchFlags::CLOSE_WRITE)
+    .union(WatchFlags::CREATE)
+    .union(WatchFlags::DELETE)
+    .union(WatchFlags::DELETE_SELF)
+    .union(WatchFlags::MODIFY)
+    .union(WatchFlags::MOVE)
+    .union(WatchFlags::MOVE_SELF)
+    .union(WatchFlags::ONLYDIR);
 
 /// Watches until it is dropped.
 #[derive(Debug)]
 pub struct ConfigWatch {
-    notes: Sender<Note>,
+    /// Closed to stop the thread.
+    stop: Option<OwnedFd>,
     thread: Option<JoinHandle<()>>,
-}
-
-#[derive(Debug)]
-enum Note {
-    Stirred,
-    Stop,
 }
 
 impl ConfigWatch {
@@ -43,18 +54,18 @@ impl ConfigWatch {
         paths: &[PathBuf],
         on_change: impl FnMut(&[PathBuf]) + Send + 'static,
     ) -> io::Result<Self> {
-        let (notes, inbox) = mpsc::channel();
-        let watcher = watcher(paths, notes.clone());
+        let (stopped, stop) = pipe_with(PipeFlags::CLOEXEC)?;
+        let notes = Notes {
+            folders: watcher(paths),
+            stopped,
+        };
         // Seen before this returns: whatever changes from here on is told.
         let seen = paths.iter().map(|it| (it.clone(), look_at(it))).collect();
         let thread = thread::Builder::new()
             .name("config-watch".to_owned())
-            .spawn(move || {
-                watch(&inbox, seen, on_change);
-                drop(watcher);
-            })?;
+            .spawn(move || watch(&notes, seen, on_change))?;
         Ok(Self {
-            notes,
+            stop: Some(stop),
             thread: Some(thread),
         })
     }
@@ -62,7 +73,7 @@ impl ConfigWatch {
 
 impl Drop for ConfigWatch {
     fn drop(&mut self) {
-        let _ = self.notes.send(Note::Stop);
+        drop(self.stop.take());
         if let Some(thread) = self.thread.take()
             && thread.thread().id() != thread::current().id()
         {
@@ -72,14 +83,8 @@ impl Drop for ConfigWatch {
 }
 
 /// The kernel's notes, as far as they are to be had.
-fn watcher(paths: &[PathBuf], notes: Sender<Note>) -> Option<RecommendedWatcher> {
-    let stir = move |event: notify::Result<notify::Event>| {
-        // Reading a file beside ours is no change; and on a busy folder there is a lot of it.
-        if !event.is_ok_and(|it| it.kind.is_access()) {
-            let _ = notes.send(Note::Stirred);
-        }
-    };
-    let mut watcher = notify::recommended_watcher(stir)
+fn watcher(paths: &[PathBuf]) -> Option<OwnedFd> {
+    let watcher = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
         .inspect_err(|error| tracing::warn!(%error, "files are looked at every two seconds only"))
         .ok()?;
     for path in paths {
@@ -89,28 +94,65 @@ fn watcher(paths: &[PathBuf], notes: Sender<Note>) -> Option<RecommendedWatcher>
         });
         for folder in [Some(path.as_path()), parent].into_iter().flatten() {
             // What cannot be watched is looked at.
-            if folder.is_dir() {
-                let _ = watcher.watch(folder, RecursiveMode::NonRecursive);
-            }
+            let _ = inotify::add_watch(&watcher, folder, CHANGES);
         }
     }
     Some(watcher)
 }
 
-fn watch(
-    inbox: &Receiver<Note>,
-    mut seen: BTreeMap<PathBuf, Look>,
-    mut on_change: impl FnMut(&[PathBuf]),
-) {
+/// Where it is told that something happened.
+struct Notes {
+    folders: Option<OwnedFd>,
+    /// The end of a pipe; readable once the other end is closed.
+    stopped: OwnedFd,
+}
+
+/// What waiting for notes came to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Note {
+    Stirred,
+    Nothing,
+    Stop,
+}
+
+impl Notes {
+    /// Waits for the next note, at most for `patience`.
+    fn next(&self, patience: Duration) -> Note {
+        let mut wanted = vec![PollFd::new(&self.stopped, PollFlags::IN)];
+        wanted.extend(self.folders.iter().map(|it| PollFd::new(it, PollFlags::IN)));
+        let patience = Timespec::try_from(patience).ok();
+        match poll(&mut wanted, patience.as_ref()) {
+            Ok(0) | Err(Errno::INTR) => return Note::Nothing,
+            Ok(_) => (),
+            Err(_) => return Note::Stop,
+        }
+        if wanted.first().is_some_and(|it| !it.revents().is_empty()) {
+            return Note::Stop;
+        }
+        self.take_away();
+        Note::Stirred
+    }
+
+    /// What exactly happened does not matter: the paths are looked at.
+    fn take_away(&self) {
+        if let Some(folders) = &self.folders {
+            let mut room = [MaybeUninit::uninit(); 4096];
+            let mut reader = Reader::new(folders, &mut room);
+            while reader.next().is_ok() {}
+        }
+    }
+}
+
+fn watch(notes: &Notes, mut seen: BTreeMap<PathBuf, Look>, mut on_change: impl FnMut(&[PathBuf])) {
     loop {
-        match inbox.recv_timeout(LOOK) {
-            Ok(Note::Stirred) => {
-                if !comes_to_rest(inbox) {
+        match notes.next(LOOK) {
+            Note::Stirred => {
+                if !comes_to_rest(notes) {
                     return;
                 }
             }
-            Ok(Note::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-            Err(RecvTimeoutError::Timeout) => (),
+            Note::Stop => return,
+            Note::Nothing => (),
         }
         let mut changed = Vec::new();
         for (path, before) in &mut seen {
@@ -127,13 +169,13 @@ fn watch(
 }
 
 /// Waits until nothing stirs any more; `false`: told to stop meanwhile.
-fn comes_to_rest(inbox: &Receiver<Note>) -> bool {
+fn comes_to_rest(notes: &Notes) -> bool {
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {
-        match inbox.recv_timeout(QUIET) {
-            Ok(Note::Stirred) => (),
-            Ok(Note::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
-            Err(RecvTimeoutError::Timeout) => return true,
+        match notes.next(QUIET) {
+            Note::Stirred => (),
+            Note::Stop => return false,
+            Note::Nothing => return true,
         }
     }
     true
@@ -173,6 +215,8 @@ fn mark(of: &Metadata) -> Mark {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+
     use super::*;
 
     const LONG: Duration = Duration::from_secs(20);
@@ -223,6 +267,20 @@ mod tests {
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(&file, "a").unwrap();
         assert_eq!(told.recv_timeout(LONG).unwrap(), [file]);
+    }
+
+    #[test]
+    fn reading_a_file_beside_ours_wakes_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let beside = folder.path().join("beside");
+        fs::write(&beside, "a").unwrap();
+        let folders = watcher(&[folder.path().join("portcullis.toml")]);
+        let (stopped, _stop) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let notes = Notes { folders, stopped };
+        fs::read(&beside).unwrap();
+        assert!(notes.next(Duration::ZERO) == Note::Nothing);
+        fs::write(&beside, "b").unwrap();
+        assert!(notes.next(LONG) == Note::Stirred);
     }
 
     #[test]
