@@ -141,6 +141,8 @@ where
     let mut connection = std::pin::pin!(
         http2::Builder::new(executor)
             .timer(TokioTimer::new())
+            // WebSockets over it (RFC 8441), judged as over HTTP/1.
+            .enable_connect_protocol()
             .max_concurrent_streams(128)
             .max_header_list_size(header_list(&limits))
             .max_pending_accept_reset_streams(20)

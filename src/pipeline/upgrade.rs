@@ -2,6 +2,7 @@
 
 use std::{rc::Rc, sync::Arc};
 
+use bytes::Bytes;
 use http::Response;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
@@ -104,14 +105,34 @@ impl Pipeline {
     ) where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Ok(parts) = upgraded.downcast::<TokioIo<Guarded<IO>>>() else {
-            tracing::error!("an upgraded connection is not of the kind that was accepted");
-            return;
-        };
-        let client = Leg {
-            io: parts.io.into_inner().into_inner(),
-            read: parts.read_buf,
-        };
+        match upgraded.downcast::<TokioIo<Guarded<IO>>>() {
+            Ok(parts) => {
+                let client = Leg {
+                    io: parts.io.into_inner().into_inner(),
+                    read: parts.read_buf,
+                };
+                self.between(client, upstream, vigil, mode).await;
+            }
+            // One stream of an HTTP/2 connection: hyper carries its bytes.
+            Err(stream) => {
+                let client = Leg {
+                    io: TokioIo::new(stream),
+                    read: Bytes::new(),
+                };
+                self.between(client, upstream, vigil, mode).await;
+            }
+        }
+    }
+
+    async fn between<C>(
+        &self,
+        client: Leg<C>,
+        upstream: Leg<TcpStream>,
+        vigil: Vigil,
+        mode: Option<Mode>,
+    ) where
+        C: AsyncRead + AsyncWrite + Unpin,
+    {
         let Some(mode) = mode else {
             return tunnel(client, upstream, vigil).await;
         };

@@ -21,6 +21,8 @@ mod forwarding;
 mod hostile;
 /// HTTP/2.
 mod http2;
+/// WebSockets over HTTP/2 (RFC 8441).
+mod http2_sockets;
 /// Open sockets and the end of sessions.
 mod sockets;
 /// Handshakes and certificates.

@@ -8,7 +8,7 @@ use std::{
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::Notify,
     task::JoinSet,
@@ -372,12 +372,18 @@ pub(crate) async fn begin_socket(house: &House, browser: &Browser) -> Socket {
 }
 
 /// Says a text.
-pub(crate) async fn say(socket: &mut Socket, text: &str) {
+pub(crate) async fn say<S>(socket: &mut WebSocketStream<S>, text: &str)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     socket.send(Message::text(text)).await.unwrap();
 }
 
 /// The next text; the close code where there is none.
-pub(crate) async fn hear(socket: &mut Socket) -> Result<String, u16> {
+pub(crate) async fn hear<S>(socket: &mut WebSocketStream<S>) -> Result<String, u16>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     loop {
         match soon("a message", socket.next()).await {
             Some(Ok(Message::Text(text))) => return Ok(text.as_str().to_owned()),

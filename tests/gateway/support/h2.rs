@@ -4,7 +4,11 @@ use std::{net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
-use hyper::client::conn::http2::{self, SendRequest};
+use hyper::{
+    client::conn::http2::{self, SendRequest},
+    ext::Protocol,
+    upgrade::Upgraded,
+};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
@@ -14,6 +18,7 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
 
 use super::{Answer, House, soon};
 
@@ -161,6 +166,18 @@ impl Heard {
     }
 }
 
+fn request(method: &str, url: &str, headers: &str, body: Bytes) -> http::Request<Full<Bytes>> {
+    let mut request = http::Request::builder().method(method).uri(url);
+    for line in headers.lines() {
+        let (name, value) = line.split_once(": ").unwrap();
+        request = request.header(name, value);
+    }
+    request.body(Full::new(body)).unwrap()
+}
+
+/// A WebSocket over HTTP/2.
+pub(crate) type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
 /// An honest client.
 pub(crate) struct Client {
     sender: SendRequest<Full<Bytes>>,
@@ -187,6 +204,34 @@ impl Client {
         self.send(method, url, headers, Bytes::new()).await.unwrap()
     }
 
+    /// Opens a WebSocket on a stream of its own (RFC 8441); the answer's status where there is
+    /// none. To be called after another request: only then has the gateway said that it may be.
+    pub(crate) async fn socket(
+        &mut self,
+        protocol: &'static str,
+        url: &str,
+        headers: &str,
+    ) -> Result<Socket, u16> {
+        let mut request = request("CONNECT", url, headers, Bytes::new());
+        let protocol = Protocol::from_static(protocol);
+        request.extensions_mut().insert(protocol);
+        let headers = request.headers_mut();
+        headers.insert("sec-websocket-version", "13".parse().unwrap());
+        soon("a socket", async {
+            self.sender.ready().await.unwrap();
+            let answer = self.sender.send_request(request).await.unwrap();
+            if answer.status() != 200 {
+                return Err(answer.status().as_u16());
+            }
+            for name in ["sec-websocket-accept", "connection", "upgrade"] {
+                assert!(!answer.headers().contains_key(name), "{name}");
+            }
+            let stream = TokioIo::new(hyper::upgrade::on(answer).await.unwrap());
+            Ok(WebSocketStream::from_raw_socket(stream, Role::Client, None).await)
+        })
+        .await
+    }
+
     /// The same with a body; an error where the stream was reset.
     pub(crate) async fn send(
         &mut self,
@@ -195,12 +240,7 @@ impl Client {
         headers: &str,
         body: impl Into<Bytes>,
     ) -> hyper::Result<Answer> {
-        let mut request = http::Request::builder().method(method).uri(url);
-        for line in headers.lines() {
-            let (name, value) = line.split_once(": ").unwrap();
-            request = request.header(name, value);
-        }
-        let request = request.body(Full::new(body.into())).unwrap();
+        let request = request(method, url, headers, body.into());
         soon("an answer", async {
             self.sender.ready().await?;
             let (head, body) = self.sender.send_request(request).await?.into_parts();
