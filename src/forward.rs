@@ -6,7 +6,7 @@
 
 use std::{cell::RefCell, io, rc::Rc, time::Duration};
 
-use http::{Method, Request, Response, StatusCode, header, uri::PathAndQuery};
+use http::{HeaderName, Method, Request, Response, StatusCode, header, uri::PathAndQuery};
 use http_body::Body as _;
 
 use crate::{
@@ -78,6 +78,8 @@ pub enum ForwardError {
     #[error(transparent)]
     Over(#[from] Over),
 }
+
+const SERVICE_WORKER: HeaderName = HeaderName::from_static("service-worker");
 
 /// A vigil that the two directions of one exchange share.
 pub(crate) type Shared = Rc<RefCell<Vigil>>;
@@ -242,7 +244,7 @@ fn check(vigil: &Shared) -> Result<(), Over> {
 fn refuse_service_worker(route: &HostRoute, inbound: &Inbound) -> Result<(), ForwardError> {
     let is_script = inbound
         .headers
-        .get("service-worker")
+        .get(SERVICE_WORKER)
         .is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"script"));
     let is_ours = || inbound.target.starts_with("/.portcullis/");
     if is_script && (route.settings.service_workers == Some(false) || is_ours()) {

@@ -109,7 +109,6 @@ impl Pipeline {
     {
         let mut asker = Asker::from_head(raw.method(), raw.headers());
         asker.http2 = raw.version() == http::Version::HTTP_2;
-        self.house.portal_origin().clone_into(&mut asker.portal);
         let line = self
             .house
             .config
@@ -121,6 +120,7 @@ impl Pipeline {
             Ok(response) => response,
             Err(refusal) => {
                 self.metrics.decided(refusal.code());
+                self.house.portal_origin().clone_into(&mut asker.portal);
                 refuse(&refusal, &asker)
             }
         };

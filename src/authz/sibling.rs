@@ -2,12 +2,16 @@
 //! What a browser sends by itself (the cookie) counts only where the page that made it ask is
 //! this host's own, or the person typed or followed a link.
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method, header::ORIGIN};
 
 use crate::{
     authn::Shown,
     authz::{Ask, Kind, is_sent_by_itself},
 };
+
+const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 /// `Sec-Fetch-Site` (W3C Fetch Metadata).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +42,7 @@ pub struct Fetch {
 impl Fetch {
     /// Reads the headers. A header that came twice is worse than none.
     pub fn read(headers: &HeaderMap) -> Self {
-        let one = |name: &str| {
+        let one = |name: HeaderName| {
             let mut all = headers.get_all(name).iter();
             match (all.next(), all.next()) {
                 (None, _) => None,
@@ -46,7 +50,7 @@ impl Fetch {
                 (Some(_), Some(_)) => Some(""),
             }
         };
-        let site = one("sec-fetch-site");
+        let site = one(SITE);
         Self {
             site: match site {
                 Some("same-origin") => Some(Site::SameOrigin),
@@ -56,9 +60,8 @@ impl Fetch {
                 _ => None,
             },
             present: site.is_some(),
-            top_level: one("sec-fetch-mode") == Some("navigate")
-                && one("sec-fetch-dest") == Some("document"),
-            origin: one("origin").map(str::to_owned),
+            top_level: one(MODE) == Some("navigate") && one(DEST) == Some("document"),
+            origin: one(ORIGIN).map(str::to_owned),
         }
     }
 }

@@ -80,21 +80,16 @@ pub fn clean(head: &mut Parts, rules: &Rules) {
 
 /// Drops what only the gateway says.
 fn drop_ours(headers: &mut HeaderMap) {
-    let is_ours = |it: &&HeaderName| it.as_str().starts_with(OURS);
-    let gone: Vec<HeaderName> = headers.keys().filter(is_ours).cloned().collect();
-    for name in gone {
-        headers.remove(name);
-    }
+    drop_all(headers, |it| it.as_str().starts_with(OURS));
 }
 
 /// Drops the headers that a tenant has no business to send.
 pub(super) fn drop_reserved(headers: &mut HeaderMap) {
-    let gone: Vec<HeaderName> = headers
-        .keys()
-        .filter(|it| is_reserved(it.as_str()))
-        .cloned()
-        .collect();
-    for name in gone {
+    drop_all(headers, |it| is_reserved(it.as_str()));
+}
+
+fn drop_all(headers: &mut HeaderMap, is_bad: impl Fn(&HeaderName) -> bool) {
+    while let Some(name) = headers.keys().find(|it| is_bad(it)).cloned() {
         headers.remove(name);
     }
 }
@@ -116,15 +111,14 @@ fn drop_hop_by_hop(headers: &mut HeaderMap) {
         .iter()
         .filter_map(|it| it.to_str().ok())
         .flat_map(|it| it.split(','))
-        .filter_map(|it| it.trim().parse().ok())
+        .map(str::trim)
+        // What nearly every answer says; `Keep-Alive` itself is among our own.
+        .filter(|it| !it.eq_ignore_ascii_case("keep-alive") && !it.eq_ignore_ascii_case("close"))
+        .filter_map(|it| it.parse().ok())
         .filter(|it: &HeaderName| *it != SET_COOKIE && !it.as_str().starts_with("content-"))
         .collect();
-    let own = headers
-        .keys()
-        .filter(|it| is_hop_by_hop(it) && it.as_str() != "trailer")
-        .cloned();
-    let gone: Vec<HeaderName> = own.chain(named).collect();
-    for name in gone {
+    drop_all(headers, |it| is_hop_by_hop(it) && it.as_str() != "trailer");
+    for name in named {
         headers.remove(name);
     }
     headers.remove(UPGRADE);

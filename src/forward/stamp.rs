@@ -51,6 +51,7 @@ impl Stamp {
     pub(super) fn onto(self, inbound: Inbound) -> (HeaderMap, Body) {
         let Inbound { mut headers, .. } = inbound;
         headers.remove(header::EXPECT);
+        headers.reserve(LINES);
         let mut text = Text(BytesMut::with_capacity(ROOM));
         let peer = inbound.arrival.peer.ip().to_canonical();
         let port = inbound.arrival.local.port();
@@ -63,10 +64,18 @@ impl Stamp {
         }
         text.set(&mut headers, header::HOST);
 
-        if let Some(chain) = &told.chain {
-            text.put(chain).put(", ");
+        let client = text.show(inbound.client).take();
+        match (&told.chain, &client) {
+            (Some(chain), _) => text
+                .put(chain)
+                .put(", ")
+                .show(peer)
+                .set(&mut headers, X_FORWARDED_FOR),
+            (None, Some(client)) if peer == inbound.client => {
+                headers.insert(X_FORWARDED_FOR, client.clone());
+            }
+            (None, _) => text.show(peer).set(&mut headers, X_FORWARDED_FOR),
         }
-        text.show(peer).set(&mut headers, X_FORWARDED_FOR);
         match &told.host {
             Some(told) => text.put(told),
             None => text.host(host),
@@ -78,17 +87,18 @@ impl Stamp {
         headers.insert(X_FORWARDED_PORT, HeaderValue::from(port));
         match self.level {
             Level::Guarded => {
-                text.show(inbound.client).set(&mut headers, X_REAL_IP);
-                text.forwarded(inbound.client, host, inbound.https);
+                text.forwarded(inbound.client, client.as_ref(), host, inbound.https);
                 text.set(&mut headers, header::FORWARDED);
                 text.put(&inbound.id).set(&mut headers, X_REQUEST_ID);
             }
             Level::OpenHost | Level::OpenMode => {
-                text.show(inbound.client).set(&mut headers, X_REAL_IP);
                 let ssl = HeaderValue::from_static(if inbound.https { "on" } else { "off" });
                 headers.insert(X_FORWARDED_SSL, ssl);
                 text.put(&inbound.target).set(&mut headers, X_ORIGINAL_URI);
             }
+        }
+        if let Some(client) = client {
+            headers.insert(X_REAL_IP, client);
         }
         if let Some(who) = &self.who {
             identify(&mut headers, &mut text, who);
@@ -126,6 +136,9 @@ fn identify(headers: &mut HeaderMap, text: &mut Text, who: &Profile) {
 /// What the values of one request take, in bytes, if nothing in it is long.
 const ROOM: usize = 512;
 
+/// How many header lines are added at most, or nearly.
+const LINES: usize = 18;
+
 /// Writes header values one after the other into one buffer.
 struct Text(BytesMut);
 
@@ -150,12 +163,22 @@ impl Text {
         }
     }
 
-    /// RFC 7239.
-    fn forwarded(&mut self, client: IpAddr, host: &str, https: bool) -> &mut Self {
-        match client {
-            IpAddr::V4(it) => self.put("for=").show(it),
-            IpAddr::V6(it) => self.put("for=\"[").show(it).put("]\""),
+    /// RFC 7239; `shown` is the client's address as it is written already.
+    fn forwarded(
+        &mut self,
+        client: IpAddr,
+        shown: Option<&HeaderValue>,
+        host: &str,
+        https: bool,
+    ) -> &mut Self {
+        let shown = shown.map_or(&b""[..], HeaderValue::as_bytes);
+        let (before, after) = match client {
+            IpAddr::V4(_) => ("for=", ""),
+            IpAddr::V6(_) => ("for=\"[", "]\""),
         };
+        self.put(before);
+        self.0.put_slice(shown);
+        self.put(after);
         if host.contains(':') {
             self.put(";host=\"").host(host).put("\"");
         } else {

@@ -41,22 +41,23 @@ fn take_cookies(headers: &mut HeaderMap, found: &mut Credentials) {
     let Some(line) = headers.get(header::COOKIE) else {
         return;
     };
-    if memchr::memmem::find(line.as_bytes(), COOKIE.as_bytes()).is_none() {
-        return;
-    }
-    let mut kept: Vec<u8> = Vec::with_capacity(line.len());
-    let mut first = true;
-    for crumb in line.as_bytes().split(|it| *it == b';') {
+    let (mut kept, mut first, mut ours) = (Vec::new(), true, false);
+    let mut rest = Some(line.as_bytes());
+    while let Some(crumbs) = rest {
+        let (crumb, others) = cut(crumbs, b';');
+        rest = others;
         if is_cookie_of_ours(crumb, found) {
-            continue;
-        }
-        if first {
+            ours = true;
+        } else if first {
+            first = false;
             kept.extend_from_slice(crumb.trim_ascii_start());
         } else {
             kept.push(b';');
             kept.extend_from_slice(crumb);
         }
-        first = false;
+    }
+    if !ours {
+        return;
     }
     match HeaderValue::from_bytes(&kept) {
         Ok(value) if !value.is_empty() => drop(headers.insert(header::COOKIE, value)),
@@ -64,11 +65,19 @@ fn take_cookies(headers: &mut HeaderMap, found: &mut Credentials) {
     }
 }
 
+/// What stands before the first `at`, and what after it.
+fn cut(bytes: &[u8], at: u8) -> (&[u8], Option<&[u8]>) {
+    match memchr::memchr(at, bytes).and_then(|it| bytes.split_at_checked(it)) {
+        Some((before, after)) => (before, after.get(1..)),
+        None => (bytes, None),
+    }
+}
+
 /// Takes note of a cookie of ours; what is not UTF-8 is noted as empty, and good for nothing.
 fn is_cookie_of_ours(crumb: &[u8], found: &mut Credentials) -> bool {
-    let mut parts = crumb.splitn(2, |it| *it == b'=');
-    let name = parts.next().unwrap_or_default().trim_ascii();
-    let value = parts.next().unwrap_or_default().trim_ascii();
+    let (name, value) = cut(crumb, b'=');
+    let name = name.trim_ascii();
+    let value = value.unwrap_or_default().trim_ascii();
     let value = || std::str::from_utf8(value).unwrap_or_default().to_owned();
     if name == COOKIE.as_bytes() {
         found.cookie = Some(match found.cookie {
@@ -107,6 +116,9 @@ fn take_bearer(headers: &mut HeaderMap, is_ours: fn(&str) -> bool, found: &mut C
 
 fn take_subprotocol(headers: &mut HeaderMap, found: &mut Credentials) {
     let name = header::SEC_WEBSOCKET_PROTOCOL;
+    if !headers.contains_key(&name) {
+        return;
+    }
     let ours = |it: &str| it == SUBPROTOCOL || it.starts_with(SUBPROTOCOL_TOKEN);
     let offers: Vec<String> = headers
         .get_all(&name)

@@ -1,8 +1,13 @@
 //! Who asks, and in which form they can read an answer.
 
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, HeaderName, Method, header};
 
 use crate::intake::Inbound;
+
+const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 
 /// The form of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,22 +57,22 @@ pub struct Asker {
 impl Asker {
     /// Reads it off a request's head.
     pub fn from_head(method: &Method, headers: &HeaderMap) -> Self {
-        let text = |name: &str| headers.get(name).and_then(|it| it.to_str().ok());
-        let reads_html = text(header::ACCEPT.as_str()).is_some_and(|it| it.contains("text/html"));
+        let text = |name: HeaderName| headers.get(name).and_then(|it| it.to_str().ok());
+        let reads_html = text(header::ACCEPT).is_some_and(|it| it.contains("text/html"));
         let safe = matches!(*method, Method::GET | Method::HEAD);
-        let (page, navigation) = match text("sec-fetch-mode") {
+        let (page, navigation) = match text(MODE) {
             Some(mode) => {
                 let navigates = mode == "navigate";
-                let top = text("sec-fetch-dest").is_none_or(|it| it == "document");
+                let top = text(DEST).is_none_or(|it| it == "document");
                 (navigates, navigates && top && safe)
             }
-            None if text("x-requested-with").is_some() => (false, false),
+            None if text(X_REQUESTED_WITH).is_some() => (false, false),
             None => (reads_html, reads_html && safe),
         };
         Self {
             voice: if page { Voice::Page } else { Voice::Json },
             navigation,
-            site: match text("sec-fetch-site") {
+            site: match text(SITE) {
                 Some("same-origin") => Site::SameOrigin,
                 Some("same-site") => Site::SameSite,
                 Some("cross-site") => Site::CrossSite,
