@@ -1,11 +1,11 @@
 //! Handshake under a deadline; certificate by SNI, reload when the files change.
 //!
 //! TLS 1.2 and 1.3, post-quantum key exchange first, ALPN `h2` and `http/1.1`. Tickets for
-//! resumption are shared by all cores.
+//! resumption are shared by all cores ([`tickets`]).
 
 use std::{io, sync::Arc, time::Duration};
 
-use rustls::{ServerConfig, server::ProducesTickets};
+use rustls::{ServerConfig, server::ResolvesServerCert};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
@@ -13,8 +13,11 @@ use crate::name::HostName;
 
 pub mod authority;
 pub mod certificates;
+mod tickets;
 
 pub use certificates::{CertificateTable, Certificates};
+
+use tickets::Tickets;
 
 /// What the two sides agreed on to speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,9 +74,9 @@ impl Tls {
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .map_err(TlsError::Config)?
             .with_no_client_auth()
-            .with_cert_resolver(certificates);
+            .with_cert_resolver(Arc::clone(&certificates) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        config.ticketer = tickets()?;
+        config.ticketer = Arc::new(Tickets::new(certificates));
         config.max_early_data_size = 0; // 0-RTT can be replayed
         Ok(Self {
             acceptor: TlsAcceptor::from(Arc::new(config)),
@@ -101,8 +104,4 @@ impl Tls {
             spoken,
         })
     }
-}
-
-fn tickets() -> Result<Arc<dyn ProducesTickets>, TlsError> {
-    rustls::crypto::aws_lc_rs::Ticketer::new().map_err(TlsError::Config)
 }

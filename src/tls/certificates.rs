@@ -5,7 +5,10 @@ use std::{
     collections::HashMap,
     fmt, fs, io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use arc_swap::ArcSwap;
@@ -16,16 +19,16 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 
 /// The certificates in force. Swapped whole when the folder changes.
-#[derive(Default)]
 pub struct Certificates {
     table: ArcSwap<CertificateTable>,
+    revision: AtomicU64,
 }
 
 impl fmt::Debug for Certificates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Certificates")
             .field("names", &self.table.load().names())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -101,6 +104,15 @@ impl CertificateTable {
         default()
     }
 
+    /// Whether both have the same certificates for the same names.
+    fn is_like(&self, other: &Self) -> bool {
+        let same = |(name, pair): (&String, &Arc<CertifiedKey>)| {
+            let other = other.by_name.get(name);
+            other.is_some_and(|it| it.cert == pair.cert)
+        };
+        self.by_name.len() == other.by_name.len() && self.by_name.iter().all(same)
+    }
+
     /// The names there are, sorted.
     pub fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = self.by_name.keys().cloned().collect();
@@ -131,6 +143,7 @@ impl Certificates {
         }
         Self {
             table: ArcSwap::from_pointee(table),
+            revision: AtomicU64::new(0),
         }
     }
 
@@ -154,7 +167,16 @@ impl Certificates {
             }
         }
         tracing::info!(names = ?table.names(), "certificates loaded");
+        let changed = !before.is_like(&table);
         self.table.store(Arc::new(table));
+        if changed {
+            self.revision.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// Grows with every change of the certificates.
+    pub fn revision(&self) -> u64 {
+        self.revision.load(Ordering::Acquire)
     }
 
     /// Whether a handshake for `host` would find a certificate.

@@ -3,9 +3,15 @@
 use std::sync::Arc;
 
 use portcullis::tls::authority::Authority;
-use rustls::{ClientConfig, NamedGroup, ProtocolVersion, RootCertStore, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, HandshakeKind, NamedGroup, ProtocolVersion, RootCertStore,
+    SupportedProtocolVersion,
+};
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::support::{House, soon, wire};
@@ -111,5 +117,47 @@ async fn d9_certificates_change_under_way_and_a_broken_pair_changes_nothing() {
     shake(&house, (*trust).clone(), "a.example.test")
         .await
         .expect("the new pair");
+    house.close().await;
+}
+
+/// How a handshake was done, after an answer was read: with it come the tickets of TLS 1.3.
+async fn kind(house: &House, config: &ClientConfig) -> HandshakeKind {
+    let mut stream = shake(house, config.clone(), "a.example.test")
+        .await
+        .unwrap();
+    let request = format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", house.authority("a"));
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = [0; 256];
+    let read = soon("an answer", stream.read(&mut answer)).await.unwrap();
+    assert!(answer[..read].starts_with(b"HTTP/1.1 "));
+    stream.get_ref().1.handshake_kind().unwrap()
+}
+
+#[tokio::test]
+async fn sessions_are_resumed_by_any_core_but_not_past_a_change_of_certificates() {
+    let house = House::open().await;
+    let dir = &house.config.certificates.dir;
+    let crt = dir.join("example.test.crt");
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let config = only(&house, &[version], &[b"http/1.1"]);
+        assert_eq!(kind(&house, &config).await, HandshakeKind::Full);
+        for _ in 0..8 {
+            assert_eq!(kind(&house, &config).await, HandshakeKind::Resumed);
+        }
+        // Read again and found the same: nothing changes.
+        house.gateway.house.certificates.reload(dir);
+        assert_eq!(kind(&house, &config).await, HandshakeKind::Resumed);
+        // The same certificate twice is another chain.
+        let chain = std::fs::read_to_string(&crt).unwrap();
+        std::fs::write(&crt, format!("{chain}\n{chain}")).unwrap();
+        house.gateway.house.certificates.reload(dir);
+        assert_ne!(
+            kind(&house, &config).await,
+            HandshakeKind::Resumed,
+            "{version:?}"
+        );
+        std::fs::write(&crt, chain).unwrap();
+        house.gateway.house.certificates.reload(dir);
+    }
     house.close().await;
 }
