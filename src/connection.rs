@@ -130,13 +130,14 @@ where
     let visitor = visitor(arrival, None);
     let service = service_fn(move |request: Request<Incoming>| {
         let (pipeline, visitor) = (Rc::clone(&pipeline), Rc::clone(&visitor));
-        async move {
+        // Boxed: hyper moves it three times on its way into a task, and it is large.
+        Box::pin(async move {
             Ok::<_, Infallible>(
                 pipeline
                     .answer::<IO>(&visitor, request.map(Body::Incoming))
                     .await,
             )
-        }
+        })
     });
     let mut connection = std::pin::pin!(
         http2::Builder::new(executor)
@@ -171,10 +172,11 @@ fn header_list(limits: &Limits) -> u32 {
 #[derive(Clone, Debug)]
 struct Local(TaskTracker);
 
-impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
+impl<F> hyper::rt::Executor<F> for Local
+where
+    F: Future<Output: 'static> + 'static,
+{
     fn execute(&self, task: F) {
-        self.0.spawn_local(async move {
-            task.await;
-        });
+        self.0.spawn_local(task);
     }
 }
