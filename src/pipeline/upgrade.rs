@@ -108,10 +108,12 @@ impl Pipeline {
         match upgraded.downcast::<TokioIo<Guarded<IO>>>() {
             Ok(parts) => {
                 let client = Leg {
-                    io: parts.io.into_inner().into_inner(),
+                    // Boxed: it is large, and each function that is awaited on the way to the
+                    // relay would keep room for it as long as the socket is open.
+                    io: Box::new(parts.io.into_inner().into_inner()),
                     read: parts.read_buf,
                 };
-                self.between(client, upstream, vigil, mode).await;
+                Box::pin(self.between(client, upstream, vigil, mode)).await;
             }
             // One stream of an HTTP/2 connection: hyper carries its bytes.
             Err(stream) => {
@@ -119,7 +121,7 @@ impl Pipeline {
                     io: TokioIo::new(stream),
                     read: Bytes::new(),
                 };
-                self.between(client, upstream, vigil, mode).await;
+                Box::pin(self.between(client, upstream, vigil, mode)).await;
             }
         }
     }
