@@ -8,11 +8,11 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    clock::Clock,
+    clock::{Clock, Timestamp},
     config::{Config, LoginRules},
     name::UserId,
     secret::{SealingKey, Secret},
-    store::{StoreError, StoreHandle, UserRecord},
+    store::{Store, StoreError, StoreHandle, UserRecord, together},
     telemetry::audit::Actor,
 };
 
@@ -20,12 +20,14 @@ mod attempts;
 mod change;
 mod hashing;
 pub mod password;
+mod recovery;
 mod setup;
 mod totp;
 pub mod upkeep;
 
 pub use change::{PasswordChange, ProfileChange};
 pub use password::WeakPassword;
+pub use recovery::{CODES, RecoveryCheck, notice};
 pub use setup::{SetupDone, SetupDraft, SetupRefused};
 pub use totp::NewTotp;
 
@@ -245,10 +247,41 @@ impl Accounts {
                     return Ok(TotpCheck::Used);
                 }
                 store.clear_failures(&attempts)?;
+                watch_drift(store, &id, totp::drift(step, now), now)?;
                 Ok(TotpCheck::Right)
             })
             .await
     }
+}
+
+/// Codes that came the same way off so often in a row are no accident.
+const DRIFTS: u32 = 3;
+
+/// Tells a user whose codes come a step early or late each time that a clock is off.
+fn watch_drift(
+    store: &mut dyn Store,
+    user: &UserId,
+    way: i64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    const MONTH: i64 = 30 * 86_400;
+    together(store, "watch_drift", |store| {
+        for other in [-1, 1].into_iter().filter(|it| *it != way) {
+            let key = attempts::drift_key(user, other);
+            if store.failures(&key, now, MONTH)?.0 > 0 {
+                store.clear_failures(&key)?;
+            }
+        }
+        if way == 0 {
+            return Ok(());
+        }
+        let key = attempts::drift_key(user, way);
+        if store.count_failure(&key, now, MONTH)? == DRIFTS {
+            store.put_notice(user, notice::CLOCK_OFF, now)?;
+            store.clear_failures(&key)?;
+        }
+        Ok(())
+    })
 }
 
 #[cfg(test)]

@@ -38,7 +38,9 @@ mod login;
 mod onward;
 mod place;
 mod qr;
+mod recovery;
 mod setup;
+mod told;
 mod view;
 
 pub use challenge::{Asked, challenge};
@@ -235,6 +237,10 @@ async fn portal_page(visit: &mut Visit<'_>) -> Answer {
         ("/login/continue", Verb::Post) => onward::confirmed(visit).await,
         ("/logout", Verb::Get) => Ok(account::ask_to_sign_out(visit)),
         ("/logout", Verb::Post) => account::sign_out(visit).await,
+        ("/login/recovery", Verb::Get) => recovery::show(visit).await,
+        ("/login/recovery", Verb::Post) => recovery::check(visit).await,
+        ("/login/told", Verb::Get) => told::show(visit).await,
+        ("/login/told", Verb::Post) => told::seen(visit).await,
         ("/login/again", Verb::Get) => fresh::show(visit).await,
         ("/login/again", Verb::Post) => fresh::check(visit).await,
         ("/account", Verb::Get) => account::show(visit).await,
@@ -242,6 +248,9 @@ async fn portal_page(visit: &mut Visit<'_>) -> Answer {
         ("/account/password", Verb::Post) => account::password::change(visit).await,
         ("/account/profile", Verb::Get) => account::profile::show(visit).await,
         ("/account/profile", Verb::Post) => account::profile::change(visit).await,
+        ("/account/recovery", Verb::Get) => account::recovery::show(visit).await,
+        ("/account/recovery", Verb::Post) => account::recovery::make(visit).await,
+        ("/account/recovery/file", Verb::Post) => account::recovery::download(visit).await,
         ("/account/activity", Verb::Get) => account::activity::show(visit).await,
         ("/account/sessions/end", Verb::Post) => account::end_one(visit).await,
         ("/account/sessions/end-others", Verb::Post) => account::end_others(visit).await,
@@ -251,6 +260,7 @@ async fn portal_page(visit: &mut Visit<'_>) -> Answer {
             "/"
             | "/account"
             | "/account/activity"
+            | "/account/recovery/file"
             | "/account/sessions/end"
             | "/account/sessions/end-others"
             | "/login/continue",

@@ -303,6 +303,24 @@ pub trait Store: Send {
         now: Timestamp,
     ) -> Result<bool, StoreError>;
 
+    /// Puts recovery codes (their digests) in the place of all that a user had.
+    fn put_recovery_codes(&mut self, user: &UserId, codes: &[Digest]) -> Result<(), StoreError>;
+    /// Uses up a recovery code: how many are left; `None`: it is not there, or no longer.
+    fn take_recovery_code(
+        &mut self,
+        user: &UserId,
+        code: &Digest,
+    ) -> Result<Option<u32>, StoreError>;
+    /// How many recovery codes a user has.
+    fn recovery_codes_left(&mut self, user: &UserId) -> Result<u32, StoreError>;
+
+    /// Keeps something that a user is to be told at the next sign-in; once for each `what`.
+    fn put_notice(&mut self, user: &UserId, what: &str, at: Timestamp) -> Result<(), StoreError>;
+    /// What a user is to be told, oldest first.
+    fn notices(&mut self, user: &UserId) -> Result<Vec<(String, Timestamp)>, StoreError>;
+    /// They have been told.
+    fn clear_notices(&mut self, user: &UserId) -> Result<(), StoreError>;
+
     /// Counts a failure under `key` and gives the count within `window_secs`.
     fn count_failure(
         &mut self,

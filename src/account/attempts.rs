@@ -142,6 +142,16 @@ pub(super) fn totp_key(user: &UserId) -> String {
     format!("totp:{user}")
 }
 
+/// Wrong recovery codes of a user.
+pub(super) fn recovery_key(user: &UserId) -> String {
+    format!("recovery:{user}")
+}
+
+/// How often in a row the codes of a user's app came a step early (`1`) or late (`-1`).
+pub(super) fn drift_key(user: &UserId, way: i64) -> String {
+    format!("drift:{user}:{way}")
+}
+
 /// A code has six digits: half as many guesses as for a password.
 pub(super) fn second_factor_most(rules: &LoginRules) -> u32 {
     (rules.max_failures / 2).max(3)

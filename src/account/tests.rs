@@ -5,11 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use futures_util::future::join_all;
 
 use super::{totp::tests::code, *};
-use crate::{
-    clock::Timestamp,
-    name::UserName,
-    store::{Store, sqlite::SqliteStore},
-};
+use crate::{name::UserName, store::sqlite::SqliteStore};
 
 struct Desk {
     accounts: Arc<Accounts>,

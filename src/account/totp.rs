@@ -84,6 +84,11 @@ pub(super) fn step_of(secret: &Secret, code: &str, now: Timestamp) -> Option<i64
     i64::try_from(step).ok()
 }
 
+/// How many steps a code came early (more than 0) or late.
+pub(super) fn drift(step: i64, now: Timestamp) -> i64 {
+    step - now.secs().div_euclid(STEP)
+}
+
 /// Seals a secret for its user.
 pub(super) fn seal(key: &SealingKey, user: &UserId, secret: &Secret) -> Vec<u8> {
     key.seal("totp", user.as_str().as_bytes(), secret.reveal().as_bytes())

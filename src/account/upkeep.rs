@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{hashing, password, password::WeakPassword, totp, totp::NewTotp};
+use super::{hashing, notice, password, password::WeakPassword, totp, totp::NewTotp};
 use crate::{
     clock::Timestamp,
     config::{Config, LoginRules},
@@ -197,7 +197,10 @@ pub fn set_password(
     let hash = hashing::hash_here(rules, password)?;
     let password = UserChange::Password(Some(hash));
     let told = (What::PasswordChanged, "credentials");
-    change(store, &user.id, &[password], told, now).map(Ok)
+    together(store, "set_password", |store| {
+        store.put_notice(&user.id, notice::PASSWORD_SET, now)?;
+        change(store, &user.id, &[password], told, now).map(Ok)
+    })
 }
 
 /// Bars a user, ends every session. How many.
@@ -238,12 +241,17 @@ pub fn enrol_totp(
     Ok(new)
 }
 
-/// Takes every second factor away, ends every session. How many.
+/// Takes every second factor away, the recovery codes too, ends every session, and has the
+/// user told at the next sign-in. How many sessions.
 pub fn reset_factors(
     store: &mut dyn Store,
     user: &UserId,
     now: Timestamp,
 ) -> Result<usize, StoreError> {
-    let told = (What::FactorsReset, "credentials");
-    change(store, user, &[UserChange::Totp(None, 0)], told, now)
+    together(store, "reset_factors", |store| {
+        store.put_recovery_codes(user, &[])?;
+        store.put_notice(user, notice::FACTORS_RESET, now)?;
+        let told = (What::FactorsReset, "credentials");
+        change(store, user, &[UserChange::Totp(None, 0)], told, now)
+    })
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 pub(super) mod activity;
 pub(super) mod password;
 pub(super) mod profile;
+pub(super) mod recovery;
 
 use http::{HeaderValue, Response, StatusCode};
 
@@ -246,7 +247,7 @@ fn unhex(text: &str) -> Option<Digest> {
 }
 
 /// `24 Nov 2026, 07:58 UTC`.
-fn date(at: Timestamp) -> String {
+pub(super) fn date(at: Timestamp) -> String {
     jiff::Timestamp::from_millisecond(at.0).map_or_else(
         |_| String::new(),
         |it| it.strftime("%-d %b %Y, %H:%M UTC").to_string(),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Answer, Visit, code,
     complete::{self, At, Login},
-    form, place, with_cookies,
+    form, place, recovery, with_cookies,
 };
 use crate::{
     account::PasswordCheck,
@@ -95,7 +95,7 @@ pub(super) async fn answer(
 ) -> Answer {
     let post = match call {
         "session" => false,
-        "login" | "login/totp" | "session/refresh" | "logout" => true,
+        "login" | "login/totp" | "login/recovery" | "session/refresh" | "logout" => true,
         _ => return Err(Refusal::NotFound),
     };
     let takes_passwords = visit.asker.at_portal || route.is_some_and(|it| it.settings.login_api);
@@ -121,6 +121,7 @@ pub(super) async fn answer(
         "session/refresh" => refresh(visit),
         "logout" => logout(visit).await,
         "login" => login(visit, route).await,
+        "login/recovery" => recovery(visit, route).await,
         _ => totp(visit, route).await,
     }
 }
@@ -239,9 +240,13 @@ async fn login(visit: &mut Visit<'_>, route: Option<&Arc<HostRoute>>) -> Answer 
         password: secret::digest(user.password_hash.as_deref().unwrap_or_default()),
         raises: None,
     };
+    let mut methods = vec!["totp"];
+    if visit.desk.accounts.recovery_codes_left(&user.id).await? > 0 {
+        methods.push("recovery");
+    }
     let answer = NeedsMore {
         state: "second_factor",
-        methods: &["totp"],
+        methods: &methods,
         ticket: visit.desk.signin.half_login(&half, &visit.inbound.host),
     };
     Ok(with_cookies(
@@ -268,6 +273,23 @@ async fn totp(visit: &mut Visit<'_>, route: Option<&Arc<HostRoute>>) -> Answer {
             "not_enrolled",
             "This account has no authenticator app.",
         )),
+    }
+}
+
+async fn recovery(visit: &mut Visit<'_>, route: Option<&Arc<HostRoute>>) -> Answer {
+    let sent: SecondFactor = form::json(visit).await?;
+    let (Some(ticket), Some(typed)) = (sent.ticket, sent.code.map(Secret::new)) else {
+        return Ok(missing("Both ticket and code are needed."));
+    };
+    let half = code::open(visit, &ticket, code::Binding::IfThere).await?;
+    let Some((half, user)) = half.filter(|(half, _)| half.raises.is_none()) else {
+        visit.hold_back().await;
+        let message = "The ticket is not good here, or no longer. Begin again with the password.";
+        return Ok(fault(StatusCode::UNAUTHORIZED, "ticket", message));
+    };
+    match recovery::judge(visit, &user, &typed).await? {
+        None => finish(visit, &user, Some(&half), route, sent.token).await,
+        Some(words) => Ok(fault(StatusCode::UNAUTHORIZED, "code", words)),
     }
 }
 

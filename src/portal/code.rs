@@ -20,7 +20,11 @@ use crate::{
 pub(super) async fn show(visit: &mut Visit<'_>) -> Answer {
     let wanted = wanted(visit)?;
     match half_done(visit).await? {
-        Some((_, user)) => Ok(page(StatusCode::OK, wanted.as_ref(), &user, Vec::new())),
+        Some((half, user)) => {
+            let recovery = recovery(visit, &half, wanted.as_ref()).await?;
+            let (wanted, errors) = (wanted.as_ref(), Vec::new());
+            Ok(page(StatusCode::OK, wanted, recovery, &user, errors))
+        }
         None => Ok(local(&with_state("/login", wanted.as_ref()))),
     }
 }
@@ -40,12 +44,28 @@ pub(super) async fn check(visit: &mut Visit<'_>) -> Answer {
         Judged::Refused(text) => text,
     };
     let errors = vec![FieldError::new("code", refused)];
+    let recovery = recovery(visit, &half, wanted.as_ref()).await?;
     Ok(page(
         StatusCode::UNAUTHORIZED,
         wanted.as_ref(),
+        recovery,
         &user,
         errors,
     ))
+}
+
+/// Where a recovery code is taken instead, for who has one and signs in; else nothing.
+async fn recovery(
+    visit: &Visit<'_>,
+    half: &HalfLogin,
+    wanted: Option<&Wanted>,
+) -> Result<String, StoreError> {
+    let left = visit.desk.accounts.recovery_codes_left(&half.user).await?;
+    Ok(if left > 0 && half.raises.is_none() {
+        with_state("/login/recovery", wanted)
+    } else {
+        String::new()
+    })
 }
 
 /// What a code was good for.
@@ -138,6 +158,7 @@ pub(super) async fn open(
 fn page(
     status: StatusCode,
     wanted: Option<&Wanted>,
+    recovery: String,
     user: &UserRecord,
     errors: Vec<FieldError>,
 ) -> Response<Body> {
@@ -145,6 +166,7 @@ fn page(
         status,
         &view::Code {
             action: with_state("/login/code", wanted),
+            recovery,
             restart: with_state("/login", wanted),
             username: user.name.as_str(),
             errors_title: "That did not work",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Response, header};
 
-use super::{Answer, Visit, local, login::Wanted, login::with_state, with_cookies};
+use super::{Answer, Visit, local, login::Wanted, login::with_state, told, with_cookies};
 use crate::{
     authn::{Identity, NotSignedIn},
     body::Body,
@@ -54,7 +54,14 @@ pub(super) async fn on_portal(
         login.device,
         cookie::gone(cookie::HALF),
     ];
-    let next = match (wanted, half.and_then(|it| it.back.clone())) {
+    let back = half.and_then(|it| it.back.clone());
+    if back.is_none() && told::is_due(visit, &user.id).await? {
+        return Ok(with_cookies(
+            local(&with_state("/login/told", wanted)),
+            cookies,
+        ));
+    }
+    let next = match (wanted, back) {
         (Some(_), _) => with_state("/login", wanted),
         (None, Some(back)) => back,
         (None, None) => "/account".to_owned(),

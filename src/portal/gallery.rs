@@ -52,6 +52,7 @@ fn signing_in() -> Vec<(&'static str, String)> {
             "code",
             render(&view::Code {
                 action: "/login/code".to_owned(),
+                recovery: "/login/recovery".to_owned(),
                 restart: "/login".to_owned(),
                 username: "alice",
                 ..Default::default()
@@ -61,6 +62,7 @@ fn signing_in() -> Vec<(&'static str, String)> {
             "code-wrong",
             render(&view::Code {
                 action: "/login/code".to_owned(),
+                recovery: "/login/recovery".to_owned(),
                 restart: "/login".to_owned(),
                 username: "alice",
                 errors_title: "That did not work",
@@ -212,6 +214,50 @@ fn account() -> Vec<(&'static str, String)> {
         ),
         ("account-activity", render(&activity())),
         (
+            "account-recovery",
+            render(&view::AccountRecovery {
+                here: "/account/recovery",
+                left: 7,
+                ..Default::default()
+            }),
+        ),
+        ("account-recovery-codes", render(&recovery_codes())),
+        (
+            "told",
+            render(&view::Told {
+                action: "/login/told".to_owned(),
+                host: Some("r1.example.com"),
+                notices: vec![
+                    "A recovery code was used on 24 Nov 2026, 07:58 UTC. 6 are left. If you have \
+                     lost your authenticator app or key for good, add a new one now. If it was \
+                     not you, change your password and make new recovery codes."
+                        .to_owned(),
+                ],
+            }),
+        ),
+        (
+            "recovery",
+            render(&view::RecoveryLogin {
+                action: "/login/recovery".to_owned(),
+                restart: "/login".to_owned(),
+                username: "alice",
+                ..Default::default()
+            }),
+        ),
+        (
+            "recovery-wrong",
+            render(&view::RecoveryLogin {
+                action: "/login/recovery".to_owned(),
+                restart: "/login".to_owned(),
+                username: "alice",
+                errors_title: "That did not work",
+                errors: vec![view::FieldError::new(
+                    "code",
+                    "That code is wrong or was used before.",
+                )],
+            }),
+        ),
+        (
             "again",
             render(&view::Again {
                 username: "alice",
@@ -223,6 +269,15 @@ fn account() -> Vec<(&'static str, String)> {
         ("clear-cookies", render(&super::account::clear_cookies())),
         ("cleared", render(&super::account::cookies_cleared())),
     ]
+}
+
+fn recovery_codes() -> view::AccountRecovery {
+    let code = |it: u32| format!("{it:04}-k7pm-2w9x-q{it:03}");
+    view::AccountRecovery {
+        here: "/account/recovery",
+        left: 10,
+        codes: (1..=10).map(|it| code(it * 311)).collect(),
+    }
 }
 
 fn activity() -> view::AccountActivity {

@@ -22,6 +22,7 @@ mod account;
 mod api;
 mod audit;
 mod own_account;
+mod recovery;
 mod setting_up;
 mod signing_in;
 

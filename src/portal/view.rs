@@ -47,6 +47,8 @@ pub(super) struct Login<'a> {
 pub(super) struct Code<'a> {
     /// Where the form goes.
     pub(super) action: String,
+    /// Where a recovery code is taken instead; empty: there is none.
+    pub(super) recovery: String,
     /// Where to begin again.
     pub(super) restart: String,
     /// Whose code.
@@ -176,10 +178,54 @@ pub(super) const PARTS: &[Part] = &[
         text: "Name and e-mail",
     },
     Part {
+        path: "/account/recovery",
+        text: "Recovery codes",
+    },
+    Part {
         path: "/account/activity",
         text: "Activity",
     },
 ];
+
+/// A recovery code in place of the second step.
+#[derive(Debug, Default, Template)]
+#[template(path = "recovery_login.html")]
+pub(super) struct RecoveryLogin<'a> {
+    /// Where the form goes.
+    pub(super) action: String,
+    /// Where to begin again.
+    pub(super) restart: String,
+    /// Whose code.
+    pub(super) username: &'a str,
+    /// Above the errors.
+    pub(super) errors_title: &'static str,
+    /// What to put right.
+    pub(super) errors: Vec<FieldError>,
+}
+
+/// What happened to an account since its owner was last here.
+#[derive(Debug, Default, Template)]
+#[template(path = "told.html")]
+pub(super) struct Told<'a> {
+    /// Where the form goes.
+    pub(super) action: String,
+    /// Where one wants to go on to.
+    pub(super) host: Option<&'a str>,
+    /// What happened.
+    pub(super) notices: Vec<String>,
+}
+
+/// Recovery codes.
+#[derive(Debug, Default, Template)]
+#[template(path = "account_recovery.html")]
+pub(super) struct AccountRecovery {
+    /// Which part this is.
+    pub(super) here: &'static str,
+    /// How many are left.
+    pub(super) left: u32,
+    /// A new set, shown once; empty: none was made just now.
+    pub(super) codes: Vec<String>,
+}
 
 /// Your password, please.
 #[derive(Debug, Default, Template)]
@@ -363,6 +409,24 @@ mod tests {
                 draft: EVIL,
                 groups: vec![EVIL.to_owned()],
                 ..SetupTotp::default()
+            }
+            .render(),
+            RecoveryLogin {
+                action: EVIL.to_owned(),
+                username: EVIL,
+                errors: error(),
+                ..RecoveryLogin::default()
+            }
+            .render(),
+            Told {
+                host: Some(EVIL),
+                notices: vec![EVIL.to_owned()],
+                ..Told::default()
+            }
+            .render(),
+            AccountRecovery {
+                codes: vec![EVIL.to_owned()],
+                ..AccountRecovery::default()
             }
             .render(),
             Again {

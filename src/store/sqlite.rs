@@ -31,6 +31,7 @@ mod claims;
 mod columns;
 mod failures;
 mod host;
+mod recovery;
 mod schema;
 mod sessions;
 mod tickets;
@@ -214,6 +215,36 @@ impl Store for SqliteStore {
         self.write("complete_setup", |tx, _| {
             users::complete_setup(tx, link, password_hash, totp, now)
         })
+    }
+
+    fn put_recovery_codes(&mut self, user: &UserId, codes: &[Digest]) -> Result<(), StoreError> {
+        self.write("put_recovery_codes", |tx, _| recovery::put(tx, user, codes))
+    }
+
+    fn take_recovery_code(
+        &mut self,
+        user: &UserId,
+        code: &Digest,
+    ) -> Result<Option<u32>, StoreError> {
+        self.write("take_recovery_code", |tx, _| recovery::take(tx, user, code))
+    }
+
+    fn recovery_codes_left(&mut self, user: &UserId) -> Result<u32, StoreError> {
+        recovery::left(&self.db, user).map_err(busy)
+    }
+
+    fn put_notice(&mut self, user: &UserId, what: &str, at: Timestamp) -> Result<(), StoreError> {
+        self.write("put_notice", |tx, _| {
+            recovery::put_notice(tx, user, what, at)
+        })
+    }
+
+    fn notices(&mut self, user: &UserId) -> Result<Vec<(String, Timestamp)>, StoreError> {
+        recovery::notices(&self.db, user).map_err(busy)
+    }
+
+    fn clear_notices(&mut self, user: &UserId) -> Result<(), StoreError> {
+        self.write("clear_notices", |tx, _| recovery::clear_notices(tx, user))
     }
 
     fn count_failure(

@@ -58,10 +58,12 @@ fn furnish(store: &mut SqliteStore) -> Result<(), StoreError> {
     store.claim("r1.example.net", "project:a", NOW)?;
     store.count_failure("key", NOW, 60)?;
     store.append_audit(&event())?;
+    store.put_recovery_codes(&alice(), &[[5; 32], [7; 32]])?;
+    store.put_notice(&alice(), "old", NOW)?;
     store.set_note("note", b"old")
 }
 
-const CASES: [Case; 29] = [
+const CASES: [Case; 33] = [
     Case(
         "add_user",
         |it| it.add_user(&person("carol")).map(|()| true),
@@ -211,6 +213,29 @@ const CASES: [Case; 29] = [
     Case(
         "set_note",
         |it| it.set_note("note", b"new").map(|()| true),
+        0,
+    ),
+    Case(
+        "put_recovery_codes",
+        |it| it.put_recovery_codes(&alice(), &[[6; 32]]).map(|()| true),
+        0,
+    ),
+    Case(
+        "take_recovery_code",
+        |it| {
+            it.take_recovery_code(&alice(), &[5; 32])
+                .map(|it| it == Some(1))
+        },
+        0,
+    ),
+    Case(
+        "put_notice",
+        |it| it.put_notice(&alice(), "news", NOW).map(|()| true),
+        0,
+    ),
+    Case(
+        "clear_notices",
+        |it| it.clear_notices(&alice()).map(|()| true),
         0,
     ),
     Case(

@@ -8,7 +8,7 @@ use crate::store::StoreError;
 const APPLICATION: i32 = 0x5072_7463;
 
 /// Step `n` brings the schema from version `n` to `n + 1`.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     "
 CREATE TABLE users (
     id             TEXT PRIMARY KEY,
@@ -146,6 +146,21 @@ CREATE TRIGGER audit_horizon_one BEFORE INSERT ON audit_horizon
 BEGIN SELECT raise(ABORT, 'audit events are kept until their time'); END;
 CREATE TRIGGER audit_horizon_stays BEFORE DELETE ON audit_horizon
 BEGIN SELECT raise(ABORT, 'audit events are kept until their time'); END;
+",
+    "
+CREATE TABLE recovery_codes (
+    user_id TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    code    BLOB NOT NULL,
+    PRIMARY KEY (user_id, code)
+) STRICT, WITHOUT ROWID;
+
+-- What a user is to be told at the next sign-in.
+CREATE TABLE user_notices (
+    user_id TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    what    TEXT NOT NULL,
+    at      INTEGER NOT NULL,
+    PRIMARY KEY (user_id, what)
+) STRICT, WITHOUT ROWID;
 ",
 ];
 
