@@ -17,6 +17,7 @@ use crate::{
 };
 
 mod attempts;
+pub mod bans;
 mod change;
 mod hashing;
 pub mod password;

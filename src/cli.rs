@@ -200,6 +200,7 @@ mod tests {
             "portcullis session revoke --all --config x.toml",
             "portcullis claim release a.example.net --config x.toml",
             "portcullis audit --user alice --since 24h --json --config x.toml",
+            "portcullis user bans --lift --user alice --config x.toml",
             "portcullis user add alice --groups a,b --password-stdin --config x.toml",
         ] {
             let cli = Cli::try_parse_from(line.split(' ')).unwrap();

@@ -335,6 +335,9 @@ pub trait Store: Send {
         now: Timestamp,
         window_secs: i64,
     ) -> Result<(u32, Timestamp), StoreError>;
+    /// All that are counted now: key, count, and when the window ends.
+    fn all_failures(&mut self, now: Timestamp)
+    -> Result<Vec<(String, u32, Timestamp)>, StoreError>;
     /// Forgets them.
     fn clear_failures(&mut self, key: &str) -> Result<(), StoreError>;
 

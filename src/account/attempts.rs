@@ -127,9 +127,12 @@ fn whole_seconds(wait: Duration) -> Duration {
 
 /// Wrong passwords for a name, which may be anything, from a neighbourhood.
 pub(super) fn password_key(typed: &str, from: Option<IpAddr>) -> String {
-    // Whatever was typed, of any length, is a key of one length.
-    let name = URL_SAFE_NO_PAD.encode(secret::digest(&typed.to_ascii_lowercase()));
-    format!("password:{name}:{}", prefix(from))
+    format!("password:{}:{}", name_word(typed), prefix(from))
+}
+
+/// Whatever was typed as a name, of any length, as a word of one length.
+pub(super) fn name_word(typed: &str) -> String {
+    URL_SAFE_NO_PAD.encode(secret::digest(&typed.to_ascii_lowercase()))
 }
 
 /// Wrong passwords from a device on which the user has signed in before.

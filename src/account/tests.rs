@@ -593,3 +593,56 @@ async fn a_new_password_by_link_keeps_totp() {
         TotpCheck::Right
     );
 }
+
+#[tokio::test]
+async fn a_ban_is_listed_by_name_and_lifted() {
+    let desk = desk();
+    let alice = desk.user("alice");
+    desk.enrol(&alice);
+    desk.exhaust("alice", "198.51.100.1").await;
+    desk.exhaust("nobody-here", "198.51.100.1").await;
+    for _ in 0..20 {
+        let from = at_home();
+        let check = desk.accounts.check_totp(&alice.id, "000000", &from).await;
+        if let TotpCheck::TooOften { retry_after } = check.unwrap() {
+            desk.clock.advance(retry_after.min(Duration::from_secs(31)));
+        }
+    }
+    let (rules, now) = (desk.rules.clone(), desk.clock.now());
+    let found = desk.with({
+        let rules = rules.clone();
+        move |store| bans::list(store, &rules, now)
+    });
+    let mut told: Vec<_> = found
+        .iter()
+        .map(|it| {
+            let name = it.user.as_ref().map_or("-", |it| it.name.as_str());
+            (name, it.factor.as_str(), it.from.as_str())
+        })
+        .collect();
+    told.sort_unstable();
+    assert_eq!(
+        told,
+        [
+            ("-", "password", "198.51.100.0/24"),
+            ("alice", "password", "198.51.100.0/24"),
+            ("alice", "totp", ""),
+        ]
+    );
+    let lifted = desk.with(move |store| {
+        let name = UserName::parse("ALICE").unwrap();
+        bans::lift(store, &rules, Some(&name), now)
+    });
+    assert_eq!(lifted, 2);
+    assert!(matches!(
+        desk.check("alice", GOOD, "198.51.100.1").await,
+        PasswordCheck::Right(_)
+    ));
+    assert!(matches!(
+        desk.check("nobody-here", "x", "198.51.100.1").await,
+        PasswordCheck::TooOften { .. }
+    ));
+    let events = desk.with(|store| store.audit(&crate::store::AuditFilter::default()));
+    let count = |what: &str| events.iter().filter(|it| it.what == what).count();
+    assert_eq!((count("banned"), count("ban_lifted")), (3, 2));
+}

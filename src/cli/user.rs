@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{Outcome, desk::Desk, print, stop};
 use crate::{
     account::{
-        self,
+        self, bans,
         upkeep::{self, Particulars},
     },
     name::{GroupName, UserName},
@@ -66,6 +66,15 @@ pub enum UserCommand {
     Invite(NameArg),
     /// Take all second factors away, end all sessions, and print a one-time link.
     ResetFactors(NameArg),
+    /// Show whose sign-ins are held off, or lift that.
+    Bans {
+        /// Only this user's.
+        #[arg(long, value_name = "NAME", value_parser = UserName::parse)]
+        user: Option<UserName>,
+        /// Lift them: all, or this user's.
+        #[arg(long)]
+        lift: bool,
+    },
     /// Give somebody a new TOTP secret, and print its `otpauth://` URI.
     EnrolTotp(NameArg),
 }
@@ -162,6 +171,8 @@ pub(super) fn run(file: &Path, json: bool, command: UserCommand) -> anyhow::Resu
             print_link(desk, &user, true)
         }
         UserCommand::ResetFactors(NameArg { name }) => reset_factors(desk, &name),
+        UserCommand::Bans { user, lift: true } => lift_bans(desk, user.as_ref()),
+        UserCommand::Bans { user, lift: false } => bans(desk, user.as_ref(), json),
         UserCommand::EnrolTotp(NameArg { name }) => enrol_totp(desk, &name),
     }
 }
@@ -240,6 +251,59 @@ fn enrol_totp(desk: &mut Desk, name: &UserName) -> anyhow::Result<Outcome> {
     let new = upkeep::enrol_totp(&mut desk.store, &key, &issuer, &user, now)?;
     print::say(&new.uri);
     desk.confirm_quietly(&format!("enrolled TOTP for {}", user.name))
+}
+
+fn lift_bans(desk: &mut Desk, user: Option<&UserName>) -> anyhow::Result<Outcome> {
+    if let Some(name) = user {
+        desk.user(name)?;
+    }
+    let now = desk.now();
+    let count = bans::lift(&mut desk.store, &desk.config.login, user, now)?;
+    print::say(format_args!("lifted {count} bans"));
+    Ok(Outcome::Done)
+}
+
+fn bans(desk: &mut Desk, user: Option<&UserName>, json: bool) -> anyhow::Result<Outcome> {
+    if let Some(name) = user {
+        desk.user(name)?;
+    }
+    let now = desk.now();
+    let mut bans = bans::list(&mut desk.store, &desk.config.login, now)?;
+    bans.retain(|it| {
+        let whose = it.user.as_ref().map(|it| it.name.key());
+        user.is_none_or(|user| whose == Some(user.key()))
+    });
+    let name = |ban: &bans::Ban| ban.user.as_ref().map(|it| it.name.to_string());
+    if json {
+        let bans: Vec<Value> = bans
+            .iter()
+            .map(|it| {
+                json!({
+                    "user": name(it),
+                    "factor": it.factor,
+                    "from": (!it.from.is_empty()).then_some(&it.from),
+                    "failures": it.failures,
+                    "until": print::time(it.until),
+                })
+            })
+            .collect();
+        print::say_json(&bans.into());
+        return Ok(Outcome::Done);
+    }
+    let rows: Vec<_> = bans
+        .iter()
+        .map(|it| {
+            vec![
+                name(it).unwrap_or_else(|| "(nobody's name)".to_owned()),
+                it.factor.clone(),
+                it.from.clone(),
+                it.failures.to_string(),
+                print::time(it.until),
+            ]
+        })
+        .collect();
+    print::say_table(&["USER", "FACTOR", "FROM", "FAILURES", "UNTIL"], &rows);
+    Ok(Outcome::Done)
 }
 
 /// What a one-time link begins with, or exit 2 where there is no portal to follow it to.

@@ -19,6 +19,7 @@ pub fn gallery() -> Vec<(&'static str, String)> {
     let mut pages = signing_in();
     pages.extend(setting_up());
     pages.extend(account());
+    pages.extend(own_account());
     pages.extend(refusals());
     pages
 }
@@ -178,6 +179,15 @@ fn account() -> Vec<(&'static str, String)> {
                 ],
             }),
         ),
+        ("logout", render(&view::Logout { username: "alice" })),
+        ("logged-out", render(&super::account::signed_out())),
+        ("clear-cookies", render(&super::account::clear_cookies())),
+        ("cleared", render(&super::account::cookies_cleared())),
+    ]
+}
+
+fn own_account() -> Vec<(&'static str, String)> {
+    vec![
         (
             "account-password",
             render(&view::AccountPassword {
@@ -264,10 +274,6 @@ fn account() -> Vec<(&'static str, String)> {
                 ..Default::default()
             }),
         ),
-        ("logout", render(&view::Logout { username: "alice" })),
-        ("logged-out", render(&super::account::signed_out())),
-        ("clear-cookies", render(&super::account::clear_cookies())),
-        ("cleared", render(&super::account::cookies_cleared())),
     ]
 }
 

@@ -267,6 +267,13 @@ impl Store for SqliteStore {
         failures::look(&self.db, key, now).map_err(busy)
     }
 
+    fn all_failures(
+        &mut self,
+        now: Timestamp,
+    ) -> Result<Vec<(String, u32, Timestamp)>, StoreError> {
+        failures::all(&self.db, now).map_err(busy)
+    }
+
     fn clear_failures(&mut self, key: &str) -> Result<(), StoreError> {
         self.write("clear_failures", |tx, _| failures::clear(tx, key))
     }

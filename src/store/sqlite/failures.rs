@@ -37,6 +37,18 @@ pub(super) fn look(
     Ok(found.unwrap_or((0, now)))
 }
 
+pub(super) fn all(
+    db: &Connection,
+    now: Timestamp,
+) -> Result<Vec<(String, u32, Timestamp)>, StoreError> {
+    let mut select =
+        db.prepare_cached("SELECT key, count, ends FROM failures WHERE ends > ?1 ORDER BY key")?;
+    let found = select
+        .query_map([now], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<Result<_, _>>()?;
+    Ok(found)
+}
+
 pub(super) fn clear(db: &Connection, key: &str) -> Result<(), StoreError> {
     db.prepare_cached("DELETE FROM failures WHERE key = ?1")?
         .execute([key])?;
