@@ -20,6 +20,11 @@ pub enum WeakPassword {
     /// One of those that are tried first.
     #[error("This password is among the first that an attacker tries. Choose another.")]
     Common,
+    /// Found within 10^8 guesses by who knows how people choose. What makes it so, in words.
+    #[error(
+        "This password is easy to guess: {0} Add a word or two that have nothing to do with it."
+    )]
+    Guessable(&'static str),
 }
 
 /// Whether `password` may be `user`'s; at least `least` characters.
@@ -37,7 +42,49 @@ pub(super) fn judge(password: &Secret, user: &UserName, least: usize) -> Result<
     if is_common(text) {
         return Err(WeakPassword::Common);
     }
-    Ok(())
+    guessable(text, user)
+}
+
+/// Longer ones are looked at so far only: the time grows with more than the length.
+const LOOKED_AT: usize = 64;
+
+/// Whether a guesser with lists of words, names, dates and keyboards finds it soon.
+fn guessable(text: &str, user: &UserName) -> Result<(), WeakPassword> {
+    let beginning: String = text.chars().take(LOOKED_AT).collect();
+    let found = zxcvbn::zxcvbn(&beginning, &[user.as_str()]);
+    if found.score() >= zxcvbn::Score::Three {
+        return Ok(());
+    }
+    let warning = found
+        .feedback()
+        .and_then(zxcvbn::feedback::Feedback::warning);
+    Err(WeakPassword::Guessable(warning.map_or(
+        "it is short, or made of what others choose too.",
+        words,
+    )))
+}
+
+/// What makes a password easy to guess, as we would say it.
+fn words(warning: zxcvbn::feedback::Warning) -> &'static str {
+    use zxcvbn::feedback::Warning as W;
+    match warning {
+        W::StraightRowsOfKeysAreEasyToGuess | W::ShortKeyboardPatternsAreEasyToGuess => {
+            "it follows the keys of a keyboard."
+        }
+        W::RepeatsLikeAaaAreEasyToGuess | W::RepeatsLikeAbcAbcAreOnlySlightlyHarderToGuess => {
+            "it says the same thing several times."
+        }
+        W::ThisIsATop10Password
+        | W::ThisIsATop100Password
+        | W::ThisIsACommonPassword
+        | W::ThisIsSimilarToACommonlyUsedPassword => "it is like one that many people use.",
+        W::SequencesLikeAbcAreEasyToGuess => "it counts up or down, or follows the alphabet.",
+        W::RecentYearsAreEasyToGuess | W::DatesAreOftenEasyToGuess => "it is a date or a year.",
+        W::AWordByItselfIsEasyToGuess => "it is a single word.",
+        W::NamesAndSurnamesByThemselvesAreEasyToGuess | W::CommonNamesAndSurnamesAreEasyToGuess => {
+            "it is a name."
+        }
+    }
 }
 
 /// A common word, however dressed up: case, digits for letters, digits and signs at its ends,
@@ -212,6 +259,31 @@ mod tests {
         ] {
             assert_eq!(judged(text), Ok(()), "{text}");
         }
+    }
+
+    #[test]
+    fn what_a_guesser_finds_soon_is_refused_with_a_word_on_why() {
+        for text in [
+            "alice.the.great7",
+            "Katherine1987",
+            "zxcvfr43edcv",
+            "17.03.1989!",
+            "jenniferjennifer",
+        ] {
+            let said = judged(text).unwrap_err().to_string();
+            assert!(said.len() > 40, "{text}: {said}");
+        }
+        let help = judged("Katherine1987").unwrap_err().to_string();
+        assert!(help.contains("easy to guess"), "{help}");
+    }
+
+    #[test]
+    fn up_to_128_characters_and_more_are_taken_in_good_time() {
+        let long = "many words of a long sentence ".repeat(5);
+        let (long, begun) = (long.get(..128).unwrap(), std::time::Instant::now());
+        assert_eq!(judged(long), Ok(()));
+        assert_eq!(judged(&format!("{long}{long}")), Ok(()));
+        assert!(begun.elapsed() < std::time::Duration::from_secs(5));
     }
 
     #[test]
