@@ -238,9 +238,10 @@ fn own_account() -> Vec<(&'static str, String)> {
                 action: "/login/told".to_owned(),
                 host: Some("r1.example.com"),
                 notices: vec![
-                    "A recovery code was used on 24 Nov 2026, 07:58 UTC. 6 are left. If you have \
-                     lost your authenticator app or key for good, add a new one now. If it was \
-                     not you, change your password and make new recovery codes."
+                    "A recovery code was used on 24 Nov 2026, 07:58 UTC. 6 are left. If your \
+                     authenticator app is lost for good, ask the people who run this server for \
+                     a new set-up link. If it was not you, change your password and make new \
+                     recovery codes."
                         .to_owned(),
                 ],
             }),

@@ -67,9 +67,9 @@ pub(super) async fn seen(visit: &mut Visit<'_>) -> Answer {
 fn words(what: &str, when: &str, left: u32) -> String {
     match what {
         notice::RECOVERY_USED => format!(
-            "A recovery code was used on {when}. {} If you have lost your authenticator app or \
-             key for good, add a new one now. If it was not you, change your password and make \
-             new recovery codes.",
+            "A recovery code was used on {when}. {} If your authenticator app is lost for good, \
+             ask the people who run this server for a new set-up link. If it was not you, change \
+             your password and make new recovery codes.",
             match left {
                 0 => "None is left.".to_owned(),
                 1 => "One is left.".to_owned(),
