@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test live lint bench fuzz soak image clean
+.PHONY: help demo test live lint bench fuzz red soak image clean
 
 SETUP := tests/live/setup.sh
 TOOLS := $(CURDIR)/.work/tools
@@ -41,7 +41,10 @@ fuzz: ## a minute of every parser of hostile bytes (FUZZ_SECONDS=60)
 	@$(SETUP) fuzz
 	@fuzz/run.sh $(FUZZ_SECONDS)
 
-soak: ## what takes hours: mutants of the pure rooms, long fuzzing, many more kills
+red: ## each guard taken out once: its tests must fail; make red ARGS=w1 for some
+	@tests/red.sh $(ARGS)
+
+soak: ## what takes hours: red, mutants of the pure rooms, long fuzzing, many more kills
 	@tests/soak.sh
 
 image: ## the gateway's container image

@@ -1,0 +1,8 @@
+guard: nobody frames us
+file: src/reply/headers.rs
+test: lib c10_nobody_frames_us_or_holds_our_window
+--- old
+frame-ancestors 'none'; 
+--- new
+
+--- end
