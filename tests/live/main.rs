@@ -21,7 +21,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Each script, what it proves, how long it may take, and what it needs.
-const SCRIPTS: [Script; 7] = [
+const SCRIPTS: [Script; 8] = [
     // Pictures and measurements of every page there is, as the unit tests of `portal::gallery` left them.
     Script {
         name: "screens",
@@ -36,6 +36,11 @@ const SCRIPTS: [Script; 7] = [
     Script {
         name: "explain",
         limit: Duration::from_mins(6),
+        needs: Needs::Nothing,
+    },
+    Script {
+        name: "operator",
+        limit: Duration::from_mins(4),
         needs: Needs::Nothing,
     },
     Script {
