@@ -129,8 +129,11 @@ fn introduce(options: &DemoOptions, file: &Path, invitation: Option<&str>) {
         }
         None => print::say("  the account  is set up already: sign in as you did"),
     }
+    // After `make demo` it is on nobody's PATH.
+    let program = std::env::current_exe().unwrap_or_else(|_| "portcullis".into());
     print::say(format_args!(
-        "  commands     portcullis --config {} user list\n",
+        "  commands     {} --config {} user list\n",
+        program.display(),
         file.display()
     ));
     print::say(demo::trust_advice(&options.certs));
