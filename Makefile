@@ -27,6 +27,7 @@ test: ## everything: unit, gateway, and live with real parts; ends with the sum
 	@tests/all.sh
 
 live: ## the live tests alone; make live ARGS=ending for some of them
+	@cargo test --locked --quiet --lib portal::gallery
 	@cargo test --locked --test live -- $(ARGS)
 
 lint: ## fmt, clippy, doc, one crypto provider, deny, typos

@@ -114,7 +114,7 @@ fn sentences(refusal: &Refusal) -> (&'static str, &'static str) {
             "Set-up links work once, and only for a limited time.",
         ),
         Refusal::SignInLost { .. } => (
-            "That sign-in has expired",
+            "That attempt has expired",
             "It took longer than ten minutes, or was begun in another browser.",
         ),
         Refusal::CookieTrouble { .. } => (
