@@ -83,6 +83,7 @@ describe('a file that changes', { concurrency: 1 }, () => {
     const from = gate.process.output.length;
     gate.process.kill('SIGHUP');
     await until('the gateway has refused it', () => /parsecs/.test(gate.process.output.slice(from)));
+    assert.match(await gate.metrics(), /portcullis_reloads_total\{[^}]*"refused"[^}]*\} [1-9]/);
     await open.goesOn();
     assert.equal((await client.api(gate.url('count', '/x'))).status, 200);
     assert.equal(await gate.health(), 200);
