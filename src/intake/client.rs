@@ -141,5 +141,15 @@ mod tests {
         headers.insert("x-forwarded-proto", "gopher".parse().unwrap());
         let heard = find(peer, &headers, &trusted).1.unwrap();
         assert_eq!((heard.host, heard.https), (None, None));
+        for (scheme, https) in [
+            ("https", true),
+            ("wss", true),
+            ("http", false),
+            ("ws", false),
+        ] {
+            headers.insert("x-forwarded-proto", scheme.parse().unwrap());
+            let heard = find(peer, &headers, &trusted).1.unwrap();
+            assert_eq!(heard.https, Some(https), "{scheme}");
+        }
     }
 }
