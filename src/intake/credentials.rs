@@ -250,6 +250,8 @@ mod tests {
         let (headers, found) = taken(&line);
         assert_eq!(found.subprotocol.as_deref(), Some("T"));
         assert_eq!(headers["sec-websocket-protocol"], "mqtt");
+        let ours_alone = [("sec-websocket-protocol", "portcullis, portcullis.token.T")];
+        assert!(taken(&ours_alone).0.is_empty());
         let (headers, found) = taken(&[("sec-websocket-protocol", "portcullisx, v1")]);
         assert_eq!(found.subprotocol, None);
         assert_eq!(headers["sec-websocket-protocol"], "portcullisx, v1");
