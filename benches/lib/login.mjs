@@ -35,7 +35,7 @@ export class Person {
   }
 
   /** Adds the user to the store of `gateway`, which need not run. */
-  static async add(gateway, name) {
+  static async add(gateway, name, { enrol = true } = {}) {
     const person = new Person(name);
     await new Promise((resolve, reject) => {
       const [program, args] = gateway.command('user', 'add', name, '--password-stdin');
@@ -43,6 +43,7 @@ export class Person {
       child.on('close', (code) => (code === 0 ? resolve() : reject(new Error(`user add: exit ${code}`))));
       child.stdin.end(person.password);
     });
+    if (!enrol) return person;
     const uri = (await run(...gateway.command('user', 'enrol-totp', name))).match(/otpauth:\S+/)[0];
     person.authenticator = new Authenticator(uri);
     return person;

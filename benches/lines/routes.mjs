@@ -35,7 +35,7 @@ async function instructions(bench, tenants) {
   const child = start('valgrind', ['--tool=callgrind', '--instr-atstart=no', `--callgrind-out-file=${out}`, program, ...args]);
   try {
     await under(gate.port, child);
-    const load = (count) => run('h2load', ['--h1', '-n', String(count), '-c', '4', '-t1', '-H', `Cookie: ${person.cookies.get(host)}`, '-H', `Host: ${host}:${gate.port}`,
+    const load = (count) => run('h2load', ['--h1', '-n', String(count), '-c', '4', '-t1', '-H', `Cookie: ${person.cookies.get(host)}`, '-H', `:authority: ${host}:${gate.port}`,
       `https://127.0.0.1:${gate.port}/kib`]);
     await load(200);
     await run('callgrind_control', ['-i', 'on', String(child.pid)]);

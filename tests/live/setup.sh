@@ -46,6 +46,7 @@ if [ "${1:-all}" = all ]; then
     want certutil libnss3-tools
     want openssl openssl
     want redis-server redis-server
+    want valgrind valgrind
     want debootstrap debootstrap
     want ip iproute2
     # A docker that works brings what it needs with it.
