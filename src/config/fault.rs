@@ -55,15 +55,39 @@ impl Place {
         }
     }
 
-    /// The byte `at` of `text`, which is `file`.
-    pub(super) fn within(file: &Arc<str>, text: &str, at: usize) -> Self {
-        let before = text.get(..at).unwrap_or(text);
-        let start = before.rfind('\n').map_or(0, |it| it + 1);
-        let line_so_far = before.get(start..).unwrap_or_default();
+    /// The byte `at` of `page`.
+    pub(super) fn within(page: &Page<'_>, at: usize) -> Self {
+        let at = at.min(page.text.len());
+        let line = page.starts.partition_point(|start| *start <= at);
+        let start = line.checked_sub(1).and_then(|it| page.starts.get(it));
+        let line_so_far = page.text.get(start.copied().unwrap_or(0)..at);
+        let line_so_far = line_so_far.unwrap_or_default();
         Self {
-            file: Arc::clone(file),
-            line: before.matches('\n').count() + 1,
+            file: Arc::clone(&page.file),
+            line,
             column: line_so_far.trim_start_matches('\u{feff}').chars().count() + 1,
+        }
+    }
+}
+
+/// A file's text, with its lines found once: a file of ten thousand tenants has ten times as
+/// many places, and each is asked for.
+#[derive(Debug)]
+pub(super) struct Page<'a> {
+    file: Arc<str>,
+    text: &'a str,
+    /// Where each line begins, in bytes.
+    starts: Vec<usize>,
+}
+
+impl<'a> Page<'a> {
+    /// The page of `text`, which is `file`.
+    pub(super) fn new(file: &str, text: &'a str) -> Self {
+        let breaks = text.match_indices('\n').map(|(at, _)| at + 1);
+        Self {
+            file: file.into(),
+            text,
+            starts: std::iter::once(0).chain(breaks).collect(),
         }
     }
 }
@@ -175,8 +199,7 @@ mod tests {
 
     #[test]
     fn a_fault_reads_like_a_compilers() {
-        let file: Arc<str> = "p.toml".into();
-        let place = Place::within(&file, "a\nüb c", 5);
+        let place = Place::within(&Page::new("p.toml", "a\nüb c"), 5);
         assert_eq!(
             fault_at(&place, "no".to_owned()).to_string(),
             "p.toml:2:3: no"
@@ -190,9 +213,9 @@ mod tests {
     #[test]
     fn a_key_that_was_not_written_is_complained_of_where_its_holder_stands() {
         let complaints = Complaints::default();
-        let file: Arc<str> = "p.toml".into();
-        complaints.stands("", &Place::within(&file, "", 0));
-        complaints.stands("rule[1]", &Place::within(&file, "\n\n", 2));
+        let page = Page::new("p.toml", "\n\n");
+        complaints.stands("", &Place::within(&page, 0));
+        complaints.stands("rule[1]", &Place::within(&page, 2));
         complaints.fault_on("rule[1].hosts[0]", "a".to_owned());
         complaints.fault_on("session.idle", "b".to_owned());
         let (faults, _) = complaints.into_lists();

@@ -1,14 +1,14 @@
 //! The file as written: a tree of values, each with its place, over which the environment is
 //! laid. Nothing here knows what a key means.
 
-use std::{collections::BTreeMap, io, path::Path, sync::Arc};
+use std::{collections::BTreeMap, io, path::Path};
 
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
-use super::fault::{Complaints, Place};
+use super::fault::{Complaints, Page, Place};
 
 /// A value and where it stands.
 #[derive(Debug, Clone)]
@@ -92,35 +92,33 @@ pub(super) struct Entry {
 
 /// Reads `text`, which is `file`. What is not TOML is a fault, and then the rest is not judged.
 pub(super) fn parse(text: &str, file: &Path, complaints: &Complaints) -> Option<Table> {
-    let file: Arc<str> = file.to_string_lossy().into();
-    complaints.stands("", &Place::within(&file, text, 0));
+    let page = Page::new(&file.to_string_lossy(), text);
+    complaints.stands("", &Place::within(&page, 0));
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         let at = error.span().map_or(text.len(), |it| it.start);
         complaints.fault(
-            &Place::within(&file, text, at),
+            &Place::within(&page, at),
             format!("not TOML: {}", error.message().trim_end()),
         );
     }
-    errors
-        .is_empty()
-        .then(|| table_of(table.get_ref(), &file, text))
+    errors.is_empty().then(|| table_of(table.get_ref(), &page))
 }
 
-fn table_of(table: &DeTable<'_>, file: &Arc<str>, text: &str) -> Table {
+fn table_of(table: &DeTable<'_>, page: &Page<'_>) -> Table {
     let entry = |(key, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| {
         let name: &std::borrow::Cow<'_, str> = key.get_ref();
         let entry = Entry {
-            key: Place::within(file, text, key.span().start),
-            node: node_of(value, file, text),
+            key: Place::within(page, key.span().start),
+            node: node_of(value, page),
         };
         (name.clone().into_owned(), entry)
     };
     table.iter().map(entry).collect()
 }
 
-fn node_of(value: &Spanned<DeValue<'_>>, file: &Arc<str>, text: &str) -> Node {
-    let at = Place::within(file, text, value.span().start);
+fn node_of(value: &Spanned<DeValue<'_>>, page: &Page<'_>) -> Node {
+    let at = Place::within(page, value.span().start);
     let value = match value.get_ref() {
         DeValue::String(it) => Value::Text(it.clone().into_owned()),
         DeValue::Integer(it) => i64::from_str_radix(it.as_str(), it.radix())
@@ -128,8 +126,8 @@ fn node_of(value: &Spanned<DeValue<'_>>, file: &Arc<str>, text: &str) -> Node {
         DeValue::Boolean(it) => Value::Flag(*it),
         DeValue::Float(_) => Value::Other("a number with a fraction"),
         DeValue::Datetime(_) => Value::Other("a date"),
-        DeValue::Array(it) => Value::List(it.iter().map(|one| node_of(one, file, text)).collect()),
-        DeValue::Table(it) => Value::Table(table_of(it, file, text)),
+        DeValue::Array(it) => Value::List(it.iter().map(|one| node_of(one, page)).collect()),
+        DeValue::Table(it) => Value::Table(table_of(it, page)),
     };
     Node { at, value }
 }
@@ -140,7 +138,7 @@ pub(super) fn list_of(bare: &str, at: &Place) -> Result<Vec<Node>, String> {
     let inner = bare.trim().strip_prefix('[').map(str::trim_start);
     if inner.is_some_and(|it| it.starts_with(['"', '\'', ']'])) {
         let value = DeValue::parse(bare.trim()).map_err(|it| it.message().to_owned())?;
-        let whole = node_of(&value, &at.file, bare);
+        let whole = node_of(&value, &Page::new(&at.file, bare));
         let Value::List(nodes) = whole.value else {
             return Err("expected a list".to_owned());
         };

@@ -68,6 +68,7 @@ pub fn judge(
             .into_iter()
             .map(|it| (it.host.clone(), it))
             .collect(),
+        owners: HashMap::new(),
         verdict: Verdict::default(),
     };
     for host in file {
@@ -101,6 +102,8 @@ struct Judge<'a> {
     records: HashMap<String, ClaimRecord>,
     /// Those of them that are for more than one name, and their owners.
     patterns: Vec<(Asked, String)>,
+    /// Where claims are off: who got each host so far, the oldest first.
+    owners: HashMap<String, Vec<String>>,
     verdict: Verdict,
 }
 
@@ -203,12 +206,15 @@ impl Judge<'_> {
 
     /// nginx-proxy's way: everybody who asks, with a word about it.
     fn share(&mut self, want: &Discovered, text: &str) -> Result<(), StoreError> {
-        let mut others = self.verdict.granted.iter();
-        if let Some(other) = others.find(|it| it.owner != want.owner && it.host.to_string() == text)
-        {
+        let before = self.owners.entry(text.to_owned()).or_default();
+        let other = before.iter().find(|it| **it != want.owner).cloned();
+        if !before.contains(&want.owner) {
+            before.push(want.owner.clone());
+        }
+        if let Some(other) = other {
             let warning = format!(
-                "{text} is asked for by {} and by {}, and docker.claims is off: both get it",
-                other.owner, want.owner
+                "{text} is asked for by {other} and by {}, and docker.claims is off: both get it",
+                want.owner
             );
             if !self.verdict.warnings.contains(&warning) {
                 self.verdict.warnings.push(warning);

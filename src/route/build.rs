@@ -100,9 +100,10 @@ impl RouteTable {
                 }
             }
         }
+        let settings = Settings::of(&config.tenants);
         for (name, draft) in hosts {
             let asked = draft.asked.clone();
-            let route = Arc::new(draft.finish(&name, config));
+            let route = Arc::new(draft.finish(&name, config, &settings));
             table.insert(asked, route);
         }
         table
@@ -254,8 +255,8 @@ impl Draft {
         }
     }
 
-    fn finish(self, name: &str, config: &Config) -> HostRoute {
-        let settings = settings(&self.asked, &config.tenants);
+    fn finish(self, name: &str, config: &Config, settings: &Settings<'_>) -> HostRoute {
+        let settings = settings.find(&self.asked);
         let rules: Vec<Rule> = config
             .rules
             .iter()
@@ -394,20 +395,61 @@ fn reach(patterns: &[HostPattern], asked: &Asked) -> Reach {
     patterns.iter().map(one).max().unwrap_or(Reach::None)
 }
 
-/// The first `[[tenant]]` of the file that means all of a host's names gives its settings.
-fn settings(asked: &Asked, tenants: &[Arc<TenantConfig>]) -> TenantSettings {
-    tenants
-        .iter()
-        .find(|it| !it.hosts.is_empty() && reach(&it.hosts, asked) == Reach::All)
-        .map(|it| TenantSettings {
-            login_api: it.login_api,
-            allow_origins: it.allow_origins.clone(),
-            service_workers: it.service_workers,
-            keep_headers: it.keep_headers.clone(),
-            socketio: it.socketio.clone(),
-            policy: it.policy,
-        })
-        .unwrap_or_default()
+/// Which `[[tenant]]` of the file has the settings of a host, without a walk through all of them
+/// for each host.
+struct Settings<'a> {
+    tenants: &'a [Arc<TenantConfig>],
+    /// The first tenant that names a host.
+    exact: HashMap<&'a HostName, usize>,
+    /// The tenants with patterns, in order.
+    wide: Vec<usize>,
+}
+
+impl<'a> Settings<'a> {
+    fn of(tenants: &'a [Arc<TenantConfig>]) -> Self {
+        let (mut exact, mut wide) = (HashMap::new(), Vec::new());
+        for (at, tenant) in tenants.iter().enumerate() {
+            for pattern in &tenant.hosts {
+                if let HostPattern::Exact(host) = pattern {
+                    exact.entry(host).or_insert(at);
+                } else if wide.last() != Some(&at) {
+                    wide.push(at);
+                }
+            }
+        }
+        Self {
+            tenants,
+            exact,
+            wide,
+        }
+    }
+
+    /// The first that means all of a host's names gives its settings.
+    fn find(&self, asked: &Asked) -> TenantSettings {
+        let named = match asked {
+            Asked::Exact(host) => self.exact.get(host).copied(),
+            Asked::Leading(_) | Asked::Trailing(_) | Asked::Regex(..) => None,
+        };
+        let covers = |at: &usize| {
+            let tenant = self.tenants.get(*at);
+            tenant.is_some_and(|it| reach(&it.hosts, asked) == Reach::All)
+        };
+        let wide = self.wide.iter().copied().find(covers);
+        named
+            .into_iter()
+            .chain(wide)
+            .min()
+            .and_then(|at| self.tenants.get(at))
+            .map(|it| TenantSettings {
+                login_api: it.login_api,
+                allow_origins: it.allow_origins.clone(),
+                service_workers: it.service_workers,
+                keep_headers: it.keep_headers.clone(),
+                socketio: it.socketio.clone(),
+                policy: it.policy,
+            })
+            .unwrap_or_default()
+    }
 }
 
 /// Whether two patterns of different owners would take names from each other.
