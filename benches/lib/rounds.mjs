@@ -3,7 +3,7 @@ import { cpu } from './process.mjs';
 import { median, ratio, show, spread } from './table.mjs';
 
 export const rounds = Number(process.env.BENCH_ROUNDS ?? 5);
-export const seconds = Number(process.env.BENCH_SECONDS ?? 4);
+export const seconds = Number(process.env.BENCH_SECONDS ?? 3);
 
 /** Calls `measure(peer)` for each peer in each round; gives a list of results for each peer's name. */
 export async function interleave(peers, measure, times = rounds) {
