@@ -102,13 +102,13 @@ pub async fn send(
         vigil: vigil.clone(),
     };
     let (request, broke) = request(&trip, errand.path, errand.stamp, inbound)?;
-    let (response, mut conn) = {
-        let exchange = pool.exchange(errand.upstream.address, request);
-        await_answer(exchange, &trip, &broke).await?
-    };
+    let exchange = pool.exchange(errand.upstream.address, request);
+    let answered = await_answer(exchange, &trip, &broke).await;
+    // First: a tenant that hangs up because the session ended is no broken tenant.
     if let Some(vigil) = &vigil {
         check(vigil)?;
     }
+    let (response, mut conn) = answered?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(ForwardError::Switched);
     }
