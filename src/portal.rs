@@ -34,6 +34,7 @@ mod complete;
 mod form;
 mod fresh;
 mod gallery;
+mod in_page;
 mod login;
 mod onward;
 mod place;
@@ -311,8 +312,8 @@ async fn gate_page(visit: &mut Visit<'_>, route: Option<&Arc<HostRoute>>) -> Ans
         visit.asker.voice = reply::Voice::Json;
         return api::answer(visit, call, route).await;
     }
-    let known = inner == "jwks.json" || path == sheet::path();
-    let tenants = !visit.asker.at_portal && matches!(inner, "callback" | "logout");
+    let known = matches!(inner, "jwks.json" | "client.js") || path == sheet::path();
+    let tenants = !visit.asker.at_portal && matches!(inner, "callback" | "login" | "logout");
     if !known && !tenants {
         return Err(Refusal::NotFound);
     }
@@ -321,6 +322,8 @@ async fn gate_page(visit: &mut Visit<'_>, route: Option<&Arc<HostRoute>>) -> Ans
     }
     match inner {
         "jwks.json" => Ok(jwks(visit.desk)),
+        "client.js" => Ok(in_page::script(visit)),
+        "login" => in_page::login(visit, route),
         "callback" => callback::answer(visit, route).await,
         "logout" => {
             let to = format!("{}/logout", visit.asker.portal);

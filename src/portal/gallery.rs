@@ -181,6 +181,7 @@ fn account() -> Vec<(&'static str, String)> {
         ),
         ("logout", render(&view::Logout { username: "alice" })),
         ("logged-out", render(&super::account::signed_out())),
+        ("signed-in-window", render(&super::in_page::signed_in())),
         ("clear-cookies", render(&super::account::clear_cookies())),
         ("cleared", render(&super::account::cookies_cleared())),
     ]

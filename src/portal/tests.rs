@@ -20,6 +20,7 @@ use crate::{
 
 mod account;
 mod api;
+mod in_page;
 mod audit;
 mod own_account;
 mod recovery;

@@ -65,6 +65,11 @@ const SCRIPTS: [Script; 8] = [
         needs: Needs::Engine,
     },
     Script {
+        name: "client",
+        limit: Duration::from_mins(6),
+        needs: Needs::Engine,
+    },
+    Script {
         name: "crash",
         limit: Duration::from_mins(25),
         needs: Needs::Nothing,

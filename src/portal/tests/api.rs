@@ -252,7 +252,7 @@ async fn the_keys_and_the_sheet_are_served_on_every_host() {
         let reply = browser.get(&at(host, sheet::path()), &worker).await;
         assert_eq!(reply.status, 404, "no service worker under our prefix");
     }
-    for nothing in ["", "client.jsx", "../x", "callback"] {
+    for nothing in ["", "client.jsx", "login", "../x", "callback"] {
         let url = at(PORTAL, &format!("/.portcullis/{nothing}"));
         assert_eq!(browser.get(&url, TYPED).await.status, 404, "{nothing}");
     }

@@ -9,13 +9,17 @@ import { PNG } from 'pngjs';
 
 const SHOTS = process.env.PORTCULLIS_SHOTS ?? path.resolve(new URL('.', import.meta.url).pathname, '../out');
 
-/** A browser profile that trusts `ca`; `root` is a domain whose names are all on loopback. */
-export async function openBrowser({ ca, root, options = {} }) {
+/** A browser profile that trusts `ca`; `root` is a domain whose names are all on loopback; `noCookies`: it blocks all cookies. */
+export async function openBrowser({ ca, root, noCookies = false, options = {} }) {
   const home = fs.mkdtempSync(path.join(os.tmpdir(), 'portcullis-home-'));
   const nssdb = path.join(home, '.pki', 'nssdb');
   fs.mkdirSync(nssdb, { recursive: true });
   execFileSync('certutil', ['-N', '--empty-password', '-d', `sql:${nssdb}`], { stdio: 'pipe' });
   execFileSync('certutil', ['-A', '-d', `sql:${nssdb}`, '-n', 'portcullis', '-t', 'C,,', '-i', ca], { stdio: 'pipe' });
+  if (noCookies) {
+    fs.mkdirSync(path.join(home, 'profile', 'Default'), { recursive: true });
+    fs.writeFileSync(path.join(home, 'profile', 'Default', 'Preferences'), JSON.stringify({ profile: { default_content_setting_values: { cookies: 2 } } }));
+  }
   const context = await chromium.launchPersistentContext(path.join(home, 'profile'), {
     executablePath: process.env.CHROMIUM_PATH ?? '/usr/bin/chromium',
     env: { ...process.env, HOME: home },
