@@ -172,6 +172,31 @@ fn every_test_that_the_security_document_names_is_there() {
     assert!(missing.is_empty(), "no such test: {missing:?}");
 }
 
+#[test]
+fn every_test_that_the_uibuilder_document_names_is_there() {
+    let tests: String = everything()
+        .iter()
+        .filter(|it| {
+            it.extension()
+                .is_some_and(|it| it == "rs" || it == "mjs" || it == "js")
+        })
+        .map(|it| read(it).replace("\\'", "'"))
+        .collect();
+    let document = read(Path::new("docs/uibuilder.md"));
+    let (_, table) = document.split_once("| Shown by |").unwrap_or_default();
+    let rows: Vec<&str> = table.lines().filter(|it| it.contains("` |")).collect();
+    assert!(rows.len() > 15, "the table is gone");
+    let missing: Vec<String> = rows
+        .iter()
+        .filter_map(|it| it.trim_end_matches(" |").rsplit(" | ").next())
+        .flat_map(in_backticks)
+        .filter(|it| {
+            !tests.contains(&format!("fn {it}(")) && !tests.contains(&format!("test('{it}'"))
+        })
+        .collect();
+    assert!(missing.is_empty(), "no such test: {missing:?}");
+}
+
 /// Top-level modules, in the order `lib.rs` lists them.
 fn modules() -> Vec<String> {
     read(Path::new("src/lib.rs"))

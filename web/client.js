@@ -77,7 +77,14 @@ async function call(path, body) {
   throw Object.assign(new Error(said.message ?? `The gateway answered ${answer.status}.`), { status: answer.status, code: said.error, retryAfter: said.retry_after, loginUrl: said.login_url });
 }
 
-const cookiesAreBlocked = () => navigator.cookieEnabled === false;
+/** A browser that blocks cookies blocks storage with them, and says so at different places. */
+function cookiesAreBlocked() {
+  try {
+    return !navigator.cookieEnabled || !globalThis.localStorage;
+  } catch {
+    return true;
+  }
+}
 
 /**
  * One step of a login: `{username, password}`, then `{ticket, code}`; `token: true` asks for a token instead of a cookie,
@@ -207,7 +214,8 @@ function attachSocket(socket, { dialogue, controlEvent }, uibuilder) {
   const emit = socket.emit;
   socket.emit = function send(event, message, ...rest) {
     const jwt = token();
-    const carries = jwt && plain(message);
+    // In other events the gateway does not look for it, and the tenant would see it: there the connection's own counts.
+    const carries = jwt && plain(message) && (event === 'uiBuilderClient' || event === controlEvent);
     return carries ? emit.call(this, event, { ...message, _auth: { ...(plain(message._auth) && message._auth), jwt } }, ...rest) : emit.apply(this, arguments);
   };
 
@@ -289,10 +297,9 @@ p[role=alert]:not(:empty) { padding: .6rem .8rem; border-left: .25rem solid var(
 p[role=alert]:empty { margin: 0; }
 label { display: block; margin: 0 0 .25rem; font-weight: 600; }
 input { display: block; width: 100%; min-height: 2.75rem; margin: 0 0 1rem; padding: .5rem .75rem; border: 1px solid var(--edge); border-radius: .375rem; background: transparent; color: inherit; font: inherit; }
-button { display: block; width: 100%; min-height: 2.75rem; margin: 0 0 .75rem; padding: .5rem 1rem; border: 1px solid var(--accent); border-radius: .375rem; background: transparent; color: var(--accent); font: inherit; font-weight: 600; cursor: pointer; }
+button { display: block; width: 100%; min-height: 2.75rem; margin: .75rem 0 0; padding: .5rem 1rem; border: 1px solid var(--accent); border-radius: .375rem; background: transparent; color: var(--accent); font: inherit; font-weight: 600; cursor: pointer; }
 button.first { background: var(--accent); color: var(--on); }
 button:disabled { opacity: .6; cursor: progress; }
-button:last-child { margin: 0; }
 :focus-visible { outline: 3px solid var(--focus); outline-offset: 2px; }
 `;
 

@@ -8,7 +8,7 @@ use super::{Outcome, print, stop};
 use crate::{
     account::upkeep,
     clock::{Clock, Timestamp},
-    config::{self, Config},
+    config::{self, Config, Loaded},
     name::UserName,
     store::{
         Store as _, UserRecord,
@@ -22,8 +22,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Reads the configuration, or says all that is wrong with it.
 pub(super) fn load(file: &Path) -> anyhow::Result<Config> {
+    load_all(file).map(|it| it.config)
+}
+
+/// The configuration with what is probably a mistake in it.
+pub(super) fn load_all(file: &Path) -> anyhow::Result<Loaded> {
     match config::load(file, &config::environment()) {
-        Ok(loaded) => Ok(loaded.config),
+        Ok(loaded) => Ok(loaded),
         Err(faults) => {
             let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
             Err(stop(Outcome::BadUsage, faults.join("\n")))

@@ -11,7 +11,7 @@ use super::{DemoArgs, Outcome, desk, print, stop};
 use crate::{
     account::upkeep::{self, Particulars},
     clock::Clock,
-    config::{self, Config, Log, LogFormat, watch::ConfigWatch},
+    config::{self, Config, Loaded, Log, LogFormat, watch::ConfigWatch},
     demo::{self, DemoOptions},
     gateway::Gateway,
     name::UserName,
@@ -20,9 +20,12 @@ use crate::{
 };
 
 pub(super) fn gateway(file: &Path) -> anyhow::Result<Outcome> {
-    let config = desk::load(file)?;
+    let Loaded { config, warnings } = desk::load_all(file)?;
     log_by(&config.log);
     greet(&config);
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
     let gateway = Arc::new(Gateway::open(config, Clock::system())?);
     for address in gateway.https() {
         tracing::info!(%address, "https");

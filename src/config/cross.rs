@@ -232,7 +232,22 @@ fn tenants(config: &Config, complaints: &Complaints) {
                     .to_owned(),
             );
         }
+        without_tls(config, tenant, &path, complaints);
         upstreams(config, tenant, &path, complaints);
+    }
+}
+
+/// Passwords and tokens that anybody on the way could read.
+fn without_tls(config: &Config, tenant: &TenantConfig, path: &str, complaints: &Complaints) {
+    if !config.listen.https.is_empty() || !config.listen.trusted_proxies.is_empty() {
+        return;
+    }
+    if tenant.login_api {
+        complaints.warn_on(
+            &format!("{path}.login_api"),
+            "tenant.login_api: tokens are processed without TLS, and whoever is on the way can read and use them; set listen.https"
+                .to_owned(),
+        );
     }
 }
 

@@ -113,7 +113,12 @@ fn wanted(visit: &Visit<'_>) -> Result<Option<String>, Refusal> {
 }
 
 /// Whether who is here may have that page.
-fn enter(visit: &Visit<'_>, identity: &Identity, route: &Arc<HostRoute>, to: Option<&str>) -> Entry {
+fn enter(
+    visit: &Visit<'_>,
+    identity: &Identity,
+    route: &Arc<HostRoute>,
+    to: Option<&str>,
+) -> Entry {
     let raw = to
         .unwrap_or("/")
         .split(['?', '#'])

@@ -27,6 +27,10 @@ socket.connect();
 // A page of an app has a policy of its own; nothing of ours may need more than \`self\`.
 const POLICY = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'none'; img-src 'self' data:; base-uri 'none'";
 
+/** Pages secured and sockets not. */
+const CARELESS = '[[rule]]\nhosts = ["careless.example.test"]\npolicy = "open"\npages = "two-factor"';
+const WARNING = /rule\.pages: asks for more than their sockets/g;
+
 let gate;
 let app;
 let person;
@@ -48,6 +52,7 @@ async function tenant() {
   const io = new Server(server);
   io.on('connection', (socket) => {
     it.seen.push(socket.handshake.headers);
+    socket.on('uiBuilderClient', (message) => it.seen.push(message));
     socket.on('say', (message) => {
       it.seen.push(message);
       socket.emit('said', { words: message.words, user: socket.handshake.headers['remote-user'] });
@@ -68,7 +73,7 @@ before(async () => {
   gate = await Gateway.open({
     docker: [ENGINE],
     tenants: { place: { url: app.url, more }, token: { url: app.url, more }, window: app.url },
-    extra: `[[rule]]\nhosts = ["token.example.test"]\npolicy = "two-factor"\npages = "open"`,
+    extra: `[[rule]]\nhosts = ["token.example.test"]\npolicy = "two-factor"\npages = "open"\n${CARELESS}`,
   });
   person = await gate.person('alice', { groups: 'staff' });
   container = await Container.start('r1', { env: { VIRTUAL_HOST: gate.host('r1') } });
@@ -78,6 +83,15 @@ after(async () => {
   await gate?.close();
   await container?.remove();
   await app?.close();
+});
+
+describe('the gateway warns of pages that are secured and sockets that are not', () => {
+  test('in its log at start and when it reads the file again, and in check', { timeout: 60_000 }, async () => {
+    assert.equal(gate.process.output.match(WARNING)?.length, 1, gate.process.output);
+    assert.match(await gate.done(['check']), WARNING);
+    gate.write({ extra: `${gate.parts.extra}\n` });
+    await until('it says so again', () => gate.process.output.match(WARNING)?.length === 2);
+  });
 });
 
 const dialogue = (page) => page.getByRole('dialog', { name: 'Sign in' });
@@ -175,7 +189,8 @@ describe('a page with client.js', () => {
 
   test('a host that takes no passwords: a window of the portal\'s, which hands back nothing', { timeout: 120_000 }, async () => {
     const other = await browser.newPage();
-    await other.goto(gate.url('window'));
+    // The login in place was for its own host alone.
+    await signInByPages(other, gate.url('window'));
     assert.equal((await say(other, 'here')).user, 'alice');
     await gate.done(['session', 'revoke', '--user', 'alice']);
     await dialogue(other).waitFor();
@@ -190,9 +205,10 @@ describe('a page with client.js', () => {
 
   test('logs out on the portal\'s page, and is told so without being asked to sign in', { timeout: 60_000 }, async () => {
     const there = await browser.newPage();
-    await there.goto(gate.url('place'));
+    await there.goto(gate.url('window'));
     await say(there, 'still here');
-    await page.bringToFront();
+    await page.goto(gate.url('window'));
+    await say(page, 'here too');
     await page.evaluate(() => void window.portcullis.logout());
     await page.waitForURL(/\/logout$/);
     await page.getByRole('button', { name: /sign out/i }).click();
@@ -235,6 +251,53 @@ describe('a page with client.js', () => {
     await uib.waitForFunction(() => window.uibuilder.get('ioConnected') === true && window.uibuilder._socket.connected);
     assert.equal((await ask('two')).client.userId, 'alice');
     assert.equal(await uib.evaluate(() => window.mark), 'same page');
+  });
+});
+
+describe('a token', () => {
+  let browser;
+  let page;
+  before(async () => {
+    browser = await openBrowser({ ca: gate.ca, root: gate.root });
+    page = await browser.newPage();
+    await page.goto(gate.url('token'));
+    await page.waitForFunction(() => window.portcullis);
+    await page.keyboard.press('Escape');
+  });
+  after(async () => {
+    await browser?.close();
+  });
+
+  test('a token is kept, shown and forgotten', async () => {
+    assert.deepEqual(await page.evaluate(() => {
+      const { save, token, forget } = window.portcullis;
+      let wrong;
+      try { save('nonsense'); } catch (error) { wrong = error.name; }
+      save('a.b.c');
+      const kept = [token(), localStorage.getItem('portcullis.token')];
+      forget();
+      return [wrong, ...kept, token(), localStorage.getItem('portcullis.token')];
+    }), ['TypeError', 'a.b.c', 'a.b.c', null, null]);
+  });
+
+  test('a token goes with every message, and the tenant never sees it', { timeout: 60_000 }, async () => {
+    await dialogue(page).waitFor({ state: 'detached' });
+    const first = await page.evaluate((password) => window.portcullis.login({ username: 'alice', password, token: true }), person.password);
+    const sent = [];
+    page.on('websocket', (socket) => socket.on('framesent', (frame) => sent.push(String(frame.payload))));
+    await page.evaluate(([ticket, code]) => window.portcullis.login({ ticket, code, token: true }), [first.ticket, await person.phone.code()]);
+    assert.equal((await say(page, 'with a token')).user, 'alice');
+    const token = await page.evaluate(() => window.portcullis.token());
+    await until('it is on the WebSocket', async () => {
+      await page.evaluate(() => window.socket.emit('uiBuilderClient', { topic: 'x', payload: 1 }));
+      return sent.some((frame) => frame.startsWith('42') && frame.includes(`"jwt":"${token}"`));
+    });
+    await until('they arrived', () => app.seen.some((one) => one.topic === 'x'));
+    assert(!JSON.stringify(app.seen).includes(token), 'the tenant saw the token');
+    await assert.rejects(page.evaluate(async () => {
+      const { attach } = await import('/.portcullis/client.js');
+      attach(io('https://place.example.test/', { autoConnect: false }));
+    }), /another host/);
   });
 });
 

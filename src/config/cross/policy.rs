@@ -78,11 +78,17 @@ fn alone(rule: &Rule, path: &str, complaints: &Complaints) {
             );
         }
     }
-    if rule.sockets.is_some_and(|it| it < rule.policy) {
+    let pages = rule.pages.unwrap_or(rule.policy);
+    if rule.sockets.unwrap_or(rule.policy) < pages {
+        // Where it is written: of what is not, the one that makes the difference is `pages`.
+        let key = rule.sockets.map_or("pages", |_| "sockets");
+        let words = match key {
+            "sockets" => "asks for less than the pages",
+            _ => "asks for more than their sockets, which follow rule.policy",
+        };
         complaints.warn_on(
-            &format!("{path}.sockets"),
-            "rule.sockets: asks for less than the pages: whoever knows the address can talk to the flow"
-                .to_owned(),
+            &format!("{path}.{key}"),
+            format!("rule.{key}: {words}: whoever knows the address can talk to the flow"),
         );
     }
     let all_open = asked(rule)
