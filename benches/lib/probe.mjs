@@ -1,4 +1,5 @@
 // One kept connection that asks the same thing again and again, as fast as answers come.
+import { setTimeout as sleep } from 'node:timers/promises';
 import tls from 'node:tls';
 
 export class Probe {
@@ -34,11 +35,12 @@ export class Probe {
   }
 
   /** Asks until the status is `wanted`; gives the milliseconds since `from`. */
-  async until(wanted, from, patience = 20_000) {
+  async until(wanted, from, { patience = 20_000, pause = 0 } = {}) {
     for (;;) {
       const status = await this.ask();
       const took = performance.now() - from;
       if (status === wanted) return took;
+      if (pause) await sleep(pause);
       if (took > patience) throw new Error(`still ${status}, not ${wanted}, after ${patience} ms`);
     }
   }

@@ -65,6 +65,6 @@ async function under(port, child) {
 function total(out) {
   const own = path.basename(out);
   const dumps = readdirSync(path.dirname(out)).filter((it) => it.startsWith(own));
-  const of = (file) => Number(/^(?:totals|summary): (\d+)/m.exec(readFileSync(path.join(path.dirname(out), file), 'utf8'))?.[1] ?? 0);
+  const of = (file) => Number(/^totals: (\d+)/m.exec(readFileSync(path.join(path.dirname(out), file), 'utf8'))?.[1] ?? 0);
   return dumps.reduce((sum, it) => sum + of(it), 0);
 }
