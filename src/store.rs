@@ -13,12 +13,14 @@ use crate::{
     telemetry::audit::Event,
 };
 
+pub mod credential;
 pub mod failpoint;
 pub mod handle;
 pub mod key;
 pub mod poke;
 pub mod sqlite;
 
+pub use credential::{CeremonyRecord, CredentialKind, CredentialRecord, Removed};
 pub use handle::StoreHandle;
 pub use key::open_sealing_key;
 
@@ -75,8 +77,17 @@ pub struct UserRecord {
     pub totp_sealed: Option<Vec<u8>>,
     /// The last time step that was used; none up to it works again.
     pub totp_last_step: i64,
+    /// How many keys and passkeys they have; kept apart, and not written with the user.
+    pub keys: u32,
     /// When it was made.
     pub created: Timestamp,
+}
+
+impl UserRecord {
+    /// Whether anything is asked after the password.
+    pub fn has_second_factor(&self) -> bool {
+        self.totp_sealed.is_some() || self.keys > 0
+    }
 }
 
 /// One change of a user.
@@ -95,6 +106,8 @@ pub enum UserChange {
     Password(Option<String>),
     /// A new sealed TOTP secret; resets the last used step to the given one.
     Totp(Option<Vec<u8>>, i64),
+    /// No key and no passkey any more.
+    NoKeys,
     /// Barred or not.
     Disabled(bool),
 }
@@ -288,6 +301,45 @@ pub trait Store: Send {
     fn remove_user(&mut self, id: &UserId, now: Timestamp) -> Result<(), StoreError>;
     /// Uses up a TOTP time step: `true` once, and only if it is later than every one used before.
     fn take_totp_step(&mut self, id: &UserId, step: i64) -> Result<bool, StoreError>;
+
+    /// Adds a key or a passkey; [`StoreError::Conflict`] when its id is anybody's already,
+    /// [`StoreError::NotFound`] when its user is gone.
+    fn add_credential(&mut self, credential: &CredentialRecord) -> Result<(), StoreError>;
+    /// Those of a user, the oldest first.
+    fn credentials(&mut self, user: &UserId) -> Result<Vec<CredentialRecord>, StoreError>;
+    /// By its own id, whoever's it is.
+    fn credential(&mut self, id: &[u8]) -> Result<Option<CredentialRecord>, StoreError>;
+    /// Renames one. `false`: the user has none such.
+    fn rename_credential(
+        &mut self,
+        user: &UserId,
+        id: &[u8],
+        name: &str,
+    ) -> Result<bool, StoreError>;
+    /// Notes a use. `false`, and nothing noted: the counter is not above the one stored (both
+    /// 0 is no counter at all), as with a copy, or one answer sent twice.
+    fn touch_credential(
+        &mut self,
+        id: &[u8],
+        counter: u32,
+        backed_up: bool,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
+    /// Removes one, unless it is the user's last second factor.
+    fn remove_credential(&mut self, user: &UserId, id: &[u8]) -> Result<Removed, StoreError>;
+    /// Removes TOTP, unless it is the user's last second factor.
+    fn remove_totp(&mut self, user: &UserId) -> Result<Removed, StoreError>;
+    /// Keeps a ceremony under the digest of its challenge.
+    fn put_ceremony(&mut self, id: &Digest, record: &CeremonyRecord) -> Result<(), StoreError>;
+    /// Uses a ceremony up, by the first attempt, right or wrong; gives it if it is for this
+    /// purpose and binding, and in time.
+    fn take_ceremony(
+        &mut self,
+        id: &Digest,
+        purpose: &str,
+        binding: &Digest,
+        now: Timestamp,
+    ) -> Result<Option<CeremonyRecord>, StoreError>;
 
     /// Keeps a one-time link; earlier ones of the same user are gone.
     fn put_link(&mut self, link: &Digest, record: &LinkRecord) -> Result<(), StoreError>;

@@ -95,6 +95,7 @@ fn add_with(
         password_hash,
         totp_sealed: None,
         totp_last_step: 0,
+        keys: 0,
         created: now,
     };
     together(store, "add_user", |store| {
@@ -252,6 +253,7 @@ pub fn reset_factors(
         store.put_recovery_codes(user, &[])?;
         store.put_notice(user, notice::FACTORS_RESET, now)?;
         let told = (What::FactorsReset, "credentials");
-        change(store, user, &[UserChange::Totp(None, 0)], told, now)
+        let none = [UserChange::Totp(None, 0), UserChange::NoKeys];
+        change(store, user, &none, told, now)
     })
 }

@@ -108,6 +108,7 @@ pub(crate) fn user(name: &str) -> UserRecord {
         password_hash: None,
         totp_sealed: None,
         totp_last_step: 0,
+        keys: 0,
         created: START,
     }
 }

@@ -15,8 +15,9 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, TransactionBehavior, params};
 
 use super::{
-    AuditFilter, Change, ClaimRecord, Digest, KeyRecord, LinkRecord, SessionRecord, Store,
-    StoreError, TicketRecord, UserChange, UserRecord, Work,
+    AuditFilter, CeremonyRecord, Change, ClaimRecord, CredentialRecord, Digest, KeyRecord,
+    LinkRecord, Removed, SessionRecord, Store, StoreError, TicketRecord, UserChange, UserRecord,
+    Work,
     failpoint::{self, Point},
 };
 use crate::{
@@ -29,6 +30,7 @@ mod audit;
 mod changes;
 mod claims;
 mod columns;
+mod credentials;
 mod failures;
 mod host;
 mod recovery;
@@ -37,6 +39,8 @@ mod sessions;
 mod tickets;
 mod users;
 
+#[cfg(test)]
+mod credential_tests;
 #[cfg(test)]
 mod kill_tests;
 #[cfg(test)]
@@ -194,6 +198,69 @@ impl Store for SqliteStore {
     fn take_totp_step(&mut self, id: &UserId, step: i64) -> Result<bool, StoreError> {
         self.write("take_totp_step", |tx, _| {
             users::take_totp_step(tx, id, step)
+        })
+    }
+
+    fn add_credential(&mut self, credential: &CredentialRecord) -> Result<(), StoreError> {
+        self.write("add_credential", |tx, _| credentials::add(tx, credential))
+    }
+
+    fn credentials(&mut self, user: &UserId) -> Result<Vec<CredentialRecord>, StoreError> {
+        credentials::of_user(&self.db, user).map_err(busy)
+    }
+
+    fn credential(&mut self, id: &[u8]) -> Result<Option<CredentialRecord>, StoreError> {
+        credentials::one(&self.db, id).map_err(busy)
+    }
+
+    fn rename_credential(
+        &mut self,
+        user: &UserId,
+        id: &[u8],
+        name: &str,
+    ) -> Result<bool, StoreError> {
+        self.write("rename_credential", |tx, _| {
+            credentials::rename(tx, user, id, name)
+        })
+    }
+
+    fn touch_credential(
+        &mut self,
+        id: &[u8],
+        counter: u32,
+        backed_up: bool,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.write("touch_credential", |tx, _| {
+            credentials::touch(tx, id, counter, backed_up, now)
+        })
+    }
+
+    fn remove_credential(&mut self, user: &UserId, id: &[u8]) -> Result<Removed, StoreError> {
+        self.write("remove_credential", |tx, _| {
+            credentials::remove(tx, user, id)
+        })
+    }
+
+    fn remove_totp(&mut self, user: &UserId) -> Result<Removed, StoreError> {
+        self.write("remove_totp", |tx, _| credentials::remove_totp(tx, user))
+    }
+
+    fn put_ceremony(&mut self, id: &Digest, record: &CeremonyRecord) -> Result<(), StoreError> {
+        self.write("put_ceremony", |tx, _| {
+            credentials::put_ceremony(tx, id, record)
+        })
+    }
+
+    fn take_ceremony(
+        &mut self,
+        id: &Digest,
+        purpose: &str,
+        binding: &Digest,
+        now: Timestamp,
+    ) -> Result<Option<CeremonyRecord>, StoreError> {
+        self.write("take_ceremony", |tx, _| {
+            credentials::take_ceremony(tx, id, purpose, binding, now)
         })
     }
 
@@ -470,6 +537,7 @@ impl Store for SqliteStore {
             for (sql, before) in [
                 ("DELETE FROM tickets WHERE expires <= ?1", now),
                 ("DELETE FROM links WHERE expires <= ?1", now),
+                ("DELETE FROM ceremonies WHERE expires <= ?1", now),
                 ("DELETE FROM failures WHERE ends <= ?1", now),
                 (
                     "DELETE FROM sessions WHERE login_exp <= ?1",

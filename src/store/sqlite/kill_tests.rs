@@ -11,6 +11,7 @@ use std::{
 use rusqlite::types::Value;
 
 use super::{
+    credential_tests::{ceremony, key},
     verb_tests::{NOW, host, later, login, person, signing_key, ticket},
     *,
 };
@@ -60,10 +61,18 @@ fn furnish(store: &mut SqliteStore) -> Result<(), StoreError> {
     store.append_audit(&event())?;
     store.put_recovery_codes(&alice(), &[[5; 32], [7; 32]])?;
     store.put_notice(&alice(), "old", NOW)?;
+    store.add_credential(&key("alice", 1))?;
+    store.add_credential(&key("alice", 2))?;
+    store.add_credential(&key("bob", 3))?;
+    store.change_user(
+        &"id-bob".into(),
+        &UserChange::Totp(Some(b"sealed".to_vec()), 1),
+    )?;
+    store.put_ceremony(&[5; 32], &ceremony("alice"))?;
     store.set_note("note", b"old")
 }
 
-const CASES: [Case; 33] = [
+const CASES: [Case; 40] = [
     Case(
         "add_user",
         |it| it.add_user(&person("carol")).map(|()| true),
@@ -241,6 +250,50 @@ const CASES: [Case; 33] = [
     Case(
         "append_audit",
         |it| it.append_audit(&event()).map(|()| true),
+        0,
+    ),
+    Case(
+        "add_credential",
+        |it| it.add_credential(&key("alice", 9)).map(|()| true),
+        1,
+    ),
+    Case(
+        "rename_credential",
+        |it| it.rename_credential(&alice(), &[1; 16], "another"),
+        1,
+    ),
+    Case(
+        "touch_credential",
+        |it| it.touch_credential(&[1; 16], 8, false, NOW),
+        0,
+    ),
+    Case(
+        "remove_credential",
+        |it| {
+            it.remove_credential(&alice(), &[1; 16])
+                .map(|it| it == Removed::Done)
+        },
+        1,
+    ),
+    Case(
+        "remove_totp",
+        |it| {
+            it.remove_totp(&"id-bob".into())
+                .map(|it| it == Removed::Done)
+        },
+        1,
+    ),
+    Case(
+        "put_ceremony",
+        |it| it.put_ceremony(&[8; 32], &ceremony("bob")).map(|()| true),
+        0,
+    ),
+    Case(
+        "take_ceremony",
+        |it| {
+            it.take_ceremony(&[5; 32], "second", &[7; 32], NOW)
+                .map(|it| it.is_some())
+        },
         0,
     ),
     // Several in one, and an event that tells of them.

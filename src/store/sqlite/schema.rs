@@ -8,7 +8,7 @@ use crate::store::StoreError;
 const APPLICATION: i32 = 0x5072_7463;
 
 /// Step `n` brings the schema from version `n` to `n + 1`.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     "
 CREATE TABLE users (
     id             TEXT PRIMARY KEY,
@@ -161,6 +161,32 @@ CREATE TABLE user_notices (
     at      INTEGER NOT NULL,
     PRIMARY KEY (user_id, what)
 ) STRICT, WITHOUT ROWID;
+",
+    "
+CREATE TABLE credentials (
+    id              BLOB PRIMARY KEY,
+    user_id         TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    kind            TEXT NOT NULL,
+    name            TEXT NOT NULL,
+    sealed          BLOB NOT NULL,
+    counter         INTEGER NOT NULL,
+    backup_eligible INTEGER NOT NULL,
+    backed_up       INTEGER NOT NULL,
+    user_verified   INTEGER NOT NULL,
+    created         INTEGER NOT NULL,
+    last_used       INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX credentials_by_user ON credentials (user_id);
+
+CREATE TABLE ceremonies (
+    id      BLOB PRIMARY KEY,
+    purpose TEXT NOT NULL,
+    binding BLOB NOT NULL,
+    user_id TEXT REFERENCES users (id) ON DELETE CASCADE,
+    sealed  BLOB NOT NULL,
+    expires INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX ceremonies_by_end ON ceremonies (user_id, expires);
 ",
 ];
 

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, named_params, params};
 
-use super::{changes::append, columns, sessions};
+use super::{changes::append, columns, credentials, sessions};
 use crate::{
     clock::Timestamp,
     name::{UserId, UserName},
@@ -10,7 +10,8 @@ use crate::{
 };
 
 const COLUMNS: &str = "id, name, email, display_name, group_names, disabled, password_hash, \
-                       totp_sealed, totp_last_step, created";
+                       totp_sealed, totp_last_step, created, \
+                       (SELECT count(*) FROM credentials WHERE user_id = users.id)";
 
 fn record(row: &Row<'_>) -> rusqlite::Result<UserRecord> {
     Ok(UserRecord {
@@ -24,6 +25,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<UserRecord> {
         totp_sealed: row.get(7)?,
         totp_last_step: row.get(8)?,
         created: row.get(9)?,
+        keys: row.get(10)?,
     })
 }
 
@@ -109,6 +111,7 @@ pub(super) fn change(db: &Connection, id: &UserId, change: &UserChange) -> Resul
             "UPDATE users SET totp_sealed = ?2, totp_last_step = ?3 WHERE id = ?1",
             &[id, sealed, step],
         ),
+        UserChange::NoKeys => credentials::forget(db, id),
         UserChange::Disabled(disabled) => update(
             db,
             "UPDATE users SET disabled = ?2 WHERE id = ?1",

@@ -29,6 +29,7 @@ pub(super) fn person(name: &str) -> UserRecord {
         password_hash: Some("old".to_owned()),
         totp_sealed: None,
         totp_last_step: 0,
+        keys: 0,
         created: NOW,
     }
 }
