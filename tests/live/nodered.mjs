@@ -306,12 +306,14 @@ describe('in Chromium', () => {
   });
 
   test('uibuilder\'s own client begins by polling and goes on by WebSocket', { timeout: 60_000 }, async () => {
-    const upgraded = page.waitForEvent('websocket', (socket) => socket.url().includes(`${SOCKET_PATH}/?EIO=4&transport=websocket`));
+    // Listened to from its beginning: after the probe's answer, nothing may come for 25 s.
+    const upgraded = page.waitForEvent('websocket', (socket) => socket.url().includes(`${SOCKET_PATH}/?EIO=4&transport=websocket`))
+      .then((socket) => socket.waitForEvent('framereceived'));
     await page.goto(gate.url('r1', '/app/'));
     await page.waitForFunction(() => window.uibuilder?.get('ioConnected') === true);
     const used = await page.evaluate(() => performance.getEntriesByType('resource').map((entry) => entry.name).filter((name) => name.includes('transport=polling')));
     assert(used.length > 1, JSON.stringify(used));
-    await (await upgraded).waitForEvent('framereceived');
+    await upgraded;
   });
 });
 
