@@ -16,6 +16,8 @@ say fmt
 cargo fmt --check
 say clippy
 cargo clippy --locked --quiet --all-targets -- -D warnings
+# Only built when asked for by name.
+cargo clippy --locked --quiet --test live --test instructions -- -D warnings
 say doc
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --quiet --no-deps --document-private-items
 say "one crypto provider"

@@ -21,7 +21,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Each script, what it proves, how long it may take, and what it needs.
-const SCRIPTS: [Script; 8] = [
+const SCRIPTS: &[Script] = &[
     // Pictures and measurements of every page there is, as the unit tests of `portal::gallery` left them.
     Script {
         name: "screens",
