@@ -102,7 +102,7 @@ describe('the companion', () => {
     'a list of hosts': sign(key, claims({ aud: [HOST] })),
     'another gateway\'s': sign(key, claims({ iss: 'https://auth.example.org' })),
     'an expired one': sign(key, claims({ iat: seconds() - 70, exp: seconds() - 10 })),
-    'one of the future': sign(key, claims({ iat: seconds() + 30, exp: seconds() + 60 })),
+    'one of the future': sign(key, claims({ iat: seconds() + 3600, exp: seconds() + 3630 })),
     'one that lives too long': sign(key, claims({ exp: seconds() + 3600 })),
     'one without times': sign(key, claims({ exp: undefined })),
     'one about nobody': sign(key, claims({ sub: '' })),
