@@ -319,7 +319,7 @@ export function loginDialogue() {
 
 async function ask() {
   // Nothing is tried with an empty form: it says whether this host takes passwords at all.
-  const inPlace = await call('login', {}).then(() => true, (error) => error.status === 422);
+  const inPlace = await call('login', {}).then(() => true, (error) => error.status !== 404);
   const host = make('div');
   const root = host.attachShadow({ mode: 'open' });
   const sheet = new CSSStyleSheet();
