@@ -20,13 +20,16 @@ mod attempts;
 pub mod bans;
 mod change;
 mod hashing;
+pub mod keys;
 pub mod password;
 mod recovery;
+mod relying;
 mod setup;
 mod totp;
 pub mod upkeep;
 
 pub use change::{PasswordChange, ProfileChange};
+pub use keys::{Allowed, KeyCheck, Keys, Registration, Strength};
 pub use password::WeakPassword;
 pub use recovery::{CODES, RecoveryCheck, notice};
 pub use setup::{SetupDone, SetupDraft, SetupRefused};

@@ -9,14 +9,14 @@ use http::{HeaderValue, Method, Response, StatusCode};
 use tokio::time::Instant;
 
 use crate::{
-    account::Accounts,
+    account::{Accounts, Keys},
     authn::{Identity, NotSignedIn, Shown},
     body::Body,
     clock::{Clock, Timestamp},
     config::Config,
     intake::{Inbound, path::Decided},
     name::{HostName, TenantId},
-    reply::{self, Asker, Refusal, headers::Referrer, page, redirect, sheet},
+    reply::{self, Asker, Refusal, headers::Referrer, page, redirect, script, sheet},
     route::{HostRoute, Routes},
     session::Sessions,
     signin::Signin,
@@ -35,6 +35,7 @@ mod form;
 mod fresh;
 mod gallery;
 mod in_page;
+mod key;
 mod login;
 mod onward;
 mod place;
@@ -56,6 +57,8 @@ pub struct Desk {
     pub config: Arc<Config>,
     /// People, passwords, codes.
     pub accounts: Arc<Accounts>,
+    /// Security keys and passkeys.
+    pub keys: Arc<Keys>,
     /// Live logins.
     pub sessions: Arc<Sessions>,
     /// Tokens.
@@ -235,6 +238,10 @@ async fn portal_page(visit: &mut Visit<'_>) -> Answer {
         ("/login", Verb::Post) => login::password(visit).await,
         ("/login/code", Verb::Get) => code::show(visit).await,
         ("/login/code", Verb::Post) => code::check(visit).await,
+        ("/login/key", Verb::Get) => key::show(visit).await,
+        ("/login/key", Verb::Post) => key::check(visit).await,
+        ("/login/passkey", Verb::Get) => Ok(local("/login")),
+        ("/login/passkey", Verb::Post) => key::passkey(visit).await,
         ("/login/continue", Verb::Post) => onward::confirmed(visit).await,
         ("/logout", Verb::Get) => Ok(account::ask_to_sign_out(visit)),
         ("/logout", Verb::Post) => account::sign_out(visit).await,
@@ -245,6 +252,11 @@ async fn portal_page(visit: &mut Visit<'_>) -> Answer {
         ("/login/again", Verb::Get) => fresh::show(visit).await,
         ("/login/again", Verb::Post) => fresh::check(visit).await,
         ("/account", Verb::Get) => account::show(visit).await,
+        ("/account/factors", Verb::Get) => account::factors::show(visit).await,
+        ("/account/factors/start", Verb::Post) => account::factors::start(visit).await,
+        ("/account/factors/add", Verb::Post) => account::factors::add(visit).await,
+        ("/account/factors/rename", Verb::Post) => account::factors::rename(visit).await,
+        ("/account/factors/remove", Verb::Post) => account::factors::remove(visit).await,
         ("/account/password", Verb::Get) => account::password::show(visit).await,
         ("/account/password", Verb::Post) => account::password::change(visit).await,
         ("/account/profile", Verb::Get) => account::profile::show(visit).await,
@@ -261,6 +273,11 @@ async fn portal_page(visit: &mut Visit<'_>) -> Answer {
             "/"
             | "/account"
             | "/account/activity"
+            | "/account/factors"
+            | "/account/factors/start"
+            | "/account/factors/add"
+            | "/account/factors/rename"
+            | "/account/factors/remove"
             | "/account/recovery/file"
             | "/account/sessions/end"
             | "/account/sessions/end-others"
@@ -313,8 +330,9 @@ async fn gate_page(visit: &mut Visit<'_>, route: Option<&Arc<HostRoute>>) -> Ans
         return api::answer(visit, call, route).await;
     }
     let known = matches!(inner, "jwks.json" | "client.js") || path == sheet::path();
+    let script = visit.asker.at_portal && path == script::path();
     let tenants = !visit.asker.at_portal && matches!(inner, "callback" | "login" | "logout");
-    if !known && !tenants {
+    if !known && !tenants && !script {
         return Err(Refusal::NotFound);
     }
     if visit.verb()? == Verb::Post {
@@ -329,6 +347,7 @@ async fn gate_page(visit: &mut Visit<'_>, route: Option<&Arc<HostRoute>>) -> Ans
             let to = format!("{}/logout", visit.asker.portal);
             Ok(redirect::see_other(place::header(&to)))
         }
+        _ if script => Ok(script::serve()),
         _ => Ok(sheet::serve()),
     }
 }

@@ -12,6 +12,7 @@ pub mod headers;
 pub mod json;
 pub mod page;
 pub mod redirect;
+pub mod script;
 pub mod sheet;
 mod words;
 

@@ -9,7 +9,7 @@ use crate::{
     name::{GroupName, UserId, UserName},
     random,
     secret::{self, SealingKey, Secret},
-    store::{LinkRecord, Store, StoreError, UserChange, UserRecord, together},
+    store::{CredentialKind, LinkRecord, Store, StoreError, UserChange, UserRecord, together},
     telemetry::audit::{Actor, Event, What},
 };
 
@@ -240,6 +240,39 @@ pub fn enrol_totp(
     let told = (What::FactorAdded, "credentials");
     change(store, &user.id, &[totp], told, now)?;
     Ok(new)
+}
+
+/// That is no U2F registration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "not a U2F key: a handle of at most 1023 bytes and an uncompressed point of P-256 are needed"
+)]
+pub struct NotAKey;
+
+/// Takes in a key that was registered for U2F with the portal's origin as its `appid`.
+/// [`StoreError::Conflict`]: it is registered already.
+pub fn import_u2f(
+    store: &mut dyn Store,
+    key: &SealingKey,
+    user: &UserRecord,
+    name: &str,
+    (handle, point): (&[u8], &[u8]),
+    now: Timestamp,
+) -> Result<Result<(), NotAKey>, StoreError> {
+    let Some(new) = super::relying::New::u2f(handle, point) else {
+        return Ok(Err(NotAKey));
+    };
+    let kind = CredentialKind::U2f;
+    let mut record = new.record(&user.id, kind, &super::keys::named(name, kind), now);
+    record.sealed = super::keys::seal(key, &record, &new.plain()?);
+    together(store, "import_u2f", |store| {
+        store.add_credential(&record)?;
+        let event = told(What::FactorAdded, user, now)
+            .with("kind", kind.as_str())
+            .with("name", &record.name);
+        store.append_audit(&event)
+    })
+    .map(Ok)
 }
 
 /// Takes every second factor away, the recovery codes too, ends every session, and has the

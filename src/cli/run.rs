@@ -100,7 +100,7 @@ fn first_account(config: &Config) -> anyhow::Result<Option<String>> {
     let now = Clock::system().now();
     let mut store = SqliteStore::open(&config.store.path, now)?;
     let users = store.users()?;
-    let ready = |it: &UserRecord| it.password_hash.is_some() && it.totp_sealed.is_some();
+    let ready = |it: &UserRecord| it.password_hash.is_some() && it.has_second_factor();
     if users.iter().any(ready) {
         return Ok(None);
     }

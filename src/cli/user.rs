@@ -5,6 +5,7 @@ use std::{
     path::Path,
 };
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -74,6 +75,21 @@ pub enum UserCommand {
         /// Lift them: all, or this user's.
         #[arg(long)]
         lift: bool,
+    },
+    /// Take in a key that was registered for U2F, with this portal's address as its `appid`.
+    ImportU2f {
+        /// Whose.
+        #[command(flatten)]
+        who: NameArg,
+        /// The key handle, in base64url.
+        #[arg(long, value_name = "BASE64URL")]
+        key_handle: String,
+        /// The public key: the uncompressed point of 65 bytes, in base64url.
+        #[arg(long, value_name = "BASE64URL")]
+        public_key: String,
+        /// What to call it.
+        #[arg(long = "name", value_name = "NAME", default_value = "")]
+        label: String,
     },
     /// Give somebody a new TOTP secret, and print its `otpauth://` URI.
     EnrolTotp(NameArg),
@@ -174,6 +190,12 @@ pub(super) fn run(file: &Path, json: bool, command: UserCommand) -> anyhow::Resu
         UserCommand::Bans { user, lift: true } => lift_bans(desk, user.as_ref()),
         UserCommand::Bans { user, lift: false } => bans(desk, user.as_ref(), json),
         UserCommand::EnrolTotp(NameArg { name }) => enrol_totp(desk, &name),
+        UserCommand::ImportU2f {
+            who: NameArg { name },
+            key_handle,
+            public_key,
+            label,
+        } => import_u2f(desk, &name, &label, &key_handle, &public_key),
     }
 }
 
@@ -221,7 +243,7 @@ fn set(desk: &mut Desk, name: &UserName, args: ParticularsArgs) -> anyhow::Resul
 fn password(desk: &mut Desk, name: &UserName, password_stdin: bool) -> anyhow::Result<Outcome> {
     let (user, now) = (desk.user(name)?, desk.now());
     if !password_stdin {
-        let enrol_totp = user.totp_sealed.is_none();
+        let enrol_totp = !user.has_second_factor();
         return print_link(desk, &user, enrol_totp);
     }
     let password = read_password()?;
@@ -251,6 +273,36 @@ fn enrol_totp(desk: &mut Desk, name: &UserName) -> anyhow::Result<Outcome> {
     let new = upkeep::enrol_totp(&mut desk.store, &key, &issuer, &user, now)?;
     print::say(&new.uri);
     desk.confirm_quietly(&format!("enrolled TOTP for {}", user.name))
+}
+
+fn import_u2f(
+    desk: &mut Desk,
+    name: &UserName,
+    label: &str,
+    key_handle: &str,
+    public_key: &str,
+) -> anyhow::Result<Outcome> {
+    let (user, now) = (desk.user(name)?, desk.now());
+    let bytes = |what: &str, text: &str| {
+        // What other programs write: with or without padding, in either alphabet.
+        let text = text.trim().trim_end_matches('=');
+        let text = text.replace('+', "-").replace('/', "_");
+        URL_SAFE_NO_PAD
+            .decode(text)
+            .map_err(|_| stop(Outcome::BadUsage, format!("{what} is not base64url")))
+    };
+    let handle = bytes("--key-handle", key_handle)?;
+    let point = bytes("--public-key", public_key)?;
+    let key = open_sealing_key(&desk.config.store, &mut desk.store)?;
+    let store = &mut desk.store;
+    match upkeep::import_u2f(store, &key, &user, label, (&handle, &point), now) {
+        Ok(done) => done.map_err(|not| stop(Outcome::BadUsage, not.to_string()))?,
+        Err(StoreError::Conflict) => {
+            return Err(stop(Outcome::Failed, "that key is registered already"));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    desk.confirm(&format!("took in a U2F key for {}", user.name))
 }
 
 fn lift_bans(desk: &mut Desk, user: Option<&UserName>) -> anyhow::Result<Outcome> {
@@ -346,6 +398,9 @@ fn factors(user: &UserRecord) -> Vec<&'static str> {
     }
     if user.totp_sealed.is_some() {
         factors.push("totp");
+    }
+    if user.keys > 0 {
+        factors.push("key");
     }
     factors
 }

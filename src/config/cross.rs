@@ -289,7 +289,4 @@ fn upstreams(config: &Config, tenant: &TenantConfig, path: &str, complaints: &Co
                 .to_owned(),
         );
     }
-    if tenant.policy == Some(Policy::HardwareKey) {
-        complaints.warn_on(&written, format!("tenant.policy: {}", policy::NO_KEYS));
-    }
 }

@@ -7,7 +7,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use tokio::sync::Notify;
 
 use crate::{
-    account::Accounts,
+    account::{Accounts, Keys},
     authn::Identity,
     authz::{Ask, Fetch, Kind},
     body::Body,
@@ -15,7 +15,7 @@ use crate::{
     config::Config,
     intake::{Inbound, IntakeFacts, Level},
     limit::Limiter,
-    name::TenantId,
+    name::{HostName, TenantId},
     portal::Desk,
     reply::Asker,
     route::{Destination, HostRoute, RouteTable, Routes},
@@ -107,9 +107,17 @@ impl House {
         });
         let signin = Signin::new(with.key.clone());
         let portal_origin = portal_origin(&config, with.port).unwrap_or_default();
+        let keys = Keys::new(
+            with.store.clone(),
+            with.key.clone(),
+            with.clock.clone(),
+            config.portal.host.as_ref(),
+            &origins(&portal_origin, config.portal.host.as_ref()),
+        );
         let desk = Desk {
             config: Arc::clone(&config),
             accounts: with.accounts,
+            keys: Arc::new(keys),
             sessions: Arc::clone(&with.sessions),
             tokens: Arc::clone(&with.tokens),
             signin: signin.clone(),
@@ -291,6 +299,14 @@ pub fn portal_origin(config: &Config, port: u16) -> Option<String> {
         443 => format!("https://{host}"),
         port => format!("https://{host}:{port}"),
     })
+}
+
+/// Where keys may be used: the portal as it is configured, and on the port that everybody means.
+fn origins(portal_origin: &str, host: Option<&HostName>) -> Vec<String> {
+    let usual = host.map(|it| format!("https://{it}"));
+    let usual = usual.filter(|it| it != portal_origin);
+    let own = (!portal_origin.is_empty()).then(|| portal_origin.to_owned());
+    own.into_iter().chain(usual).collect()
 }
 
 /// What admission has to know under a configuration.

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 pub(super) mod activity;
+pub(super) mod factors;
 pub(super) mod password;
 pub(super) mod profile;
 pub(super) mod recovery;
@@ -83,6 +84,7 @@ fn factors<'a>(amr: impl Iterator<Item = &'a str>) -> String {
             "pwd" => Some("password"),
             "otp" => Some("authenticator app"),
             "hwk" => Some("security key"),
+            "swk" => Some("passkey"),
             _ => None,
         })
         .collect();

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Answer, Visit, code,
-    complete::{self, At, Login},
-    form, place, recovery, with_cookies,
+    complete::{self, At, Given, Login},
+    form, key, place, recovery, with_cookies,
 };
 use crate::{
     account::PasswordCheck,
@@ -36,6 +36,14 @@ struct Credentials {
 struct SecondFactor {
     ticket: Option<String>,
     code: Option<String>,
+    #[serde(default)]
+    token: bool,
+}
+
+#[derive(Deserialize)]
+struct Key {
+    ticket: Option<String>,
+    credential: Option<serde_json::Value>,
     #[serde(default)]
     token: bool,
 }
@@ -96,6 +104,7 @@ pub(super) async fn answer(
     let post = match call {
         "session" => false,
         "login" | "login/totp" | "login/recovery" | "session/refresh" | "logout" => true,
+        "login/webauthn/start" | "login/webauthn/finish" if visit.asker.at_portal => true,
         _ => return Err(Refusal::NotFound),
     };
     let takes_passwords = visit.asker.at_portal || route.is_some_and(|it| it.settings.login_api);
@@ -122,6 +131,8 @@ pub(super) async fn answer(
         "logout" => logout(visit).await,
         "login" => login(visit, route).await,
         "login/recovery" => recovery(visit, route).await,
+        "login/webauthn/start" => key::start(visit).await,
+        "login/webauthn/finish" => webauthn(visit).await,
         _ => totp(visit, route).await,
     }
 }
@@ -228,7 +239,7 @@ async fn login(visit: &mut Visit<'_>, route: Option<&Arc<HostRoute>>) -> Answer 
         }
         PasswordCheck::Busy { retry_after } => return Err(Refusal::Busy { retry_after }),
     };
-    if user.totp_sealed.is_none() {
+    if !user.has_second_factor() {
         return finish(visit, &user, None, route, sent.token).await;
     }
     let half = HalfLogin {
@@ -239,8 +250,15 @@ async fn login(visit: &mut Visit<'_>, route: Option<&Arc<HostRoute>>) -> Answer 
         back: None,
         password: secret::digest(user.password_hash.as_deref().unwrap_or_default()),
         raises: None,
+        hardware: false,
     };
-    let mut methods = vec!["totp"];
+    let mut methods = Vec::new();
+    if user.keys > 0 && visit.asker.at_portal {
+        methods.push("webauthn");
+    }
+    if user.totp_sealed.is_some() {
+        methods.push("totp");
+    }
     if visit.desk.accounts.recovery_codes_left(&user.id).await? > 0 {
         methods.push("recovery");
     }
@@ -293,10 +311,56 @@ async fn recovery(visit: &mut Visit<'_>, route: Option<&Arc<HostRoute>>) -> Answ
     }
 }
 
+/// A key's answer, on the portal: to a ticket's challenge, or a passkey's to its own.
+async fn webauthn(visit: &mut Visit<'_>) -> Answer {
+    let sent: Key = form::json(visit).await?;
+    let Some(credential) = sent.credential.map(|it| it.to_string()) else {
+        return Ok(missing("The credential is needed."));
+    };
+    let (half, judged) = match &sent.ticket {
+        None => (None, key::judge_passkey(visit, &credential).await?),
+        Some(ticket) => {
+            let Some((half, _)) = code::open(visit, ticket, code::Binding::IfThere).await? else {
+                visit.hold_back().await;
+                let message =
+                    "The ticket is not good here, or no longer. Begin again with the password.";
+                return Ok(fault(StatusCode::UNAUTHORIZED, "ticket", message));
+            };
+            let judged = key::judge(visit, &half, &credential).await?;
+            (Some(half), judged)
+        }
+    };
+    match judged {
+        Ok((user, strength)) => {
+            let given = match &half {
+                Some(half) => complete::with_key(&half.amr, strength),
+                None => complete::with_passkey(strength),
+            };
+            finish_with(visit, &user, half.as_ref(), given, None, sent.token).await
+        }
+        Err(words) => {
+            visit.hold_back().await;
+            Ok(fault(StatusCode::UNAUTHORIZED, "credential", &words))
+        }
+    }
+}
+
 async fn finish(
     visit: &Visit<'_>,
     user: &UserRecord,
     half: Option<&HalfLogin>,
+    route: Option<&Arc<HostRoute>>,
+    wants_token: bool,
+) -> Answer {
+    let given = complete::given(half);
+    finish_with(visit, user, half, given, route, wants_token).await
+}
+
+async fn finish_with(
+    visit: &Visit<'_>,
+    user: &UserRecord,
+    half: Option<&HalfLogin>,
+    given: Given,
     route: Option<&Arc<HostRoute>>,
     wants_token: bool,
 ) -> Answer {
@@ -310,7 +374,7 @@ async fn finish(
         tenant: &tenant,
         confined: !visit.asker.at_portal,
     };
-    let login = complete::begin(visit, user, half, &at).await?;
+    let login = complete::begin_with(visit, user, half, given, &at).await?;
     let cookie = (!wants_token).then(|| complete::session_cookie(visit, &login, &at));
     let token = wants_token.then(|| complete::token(visit, &login, &at, Use::Bearer));
     let answer = begun(visit, &login, token);
@@ -341,7 +405,7 @@ fn missing(message: &str) -> Response<Body> {
     fault(StatusCode::UNPROCESSABLE_ENTITY, "missing", message)
 }
 
-fn fault(status: StatusCode, error: &str, message: &str) -> Response<Body> {
+pub(super) fn fault(status: StatusCode, error: &str, message: &str) -> Response<Body> {
     json::answer(
         status,
         &json::Fault {

@@ -55,7 +55,7 @@ pub(super) async fn check(visit: &mut Visit<'_>) -> Answer {
 }
 
 /// Where a recovery code is taken instead, for who has one and signs in; else nothing.
-async fn recovery(
+pub(super) async fn recovery(
     visit: &Visit<'_>,
     half: &HalfLogin,
     wanted: Option<&Wanted>,
@@ -166,6 +166,11 @@ fn page(
         status,
         &view::Code {
             action: with_state("/login/code", wanted),
+            key: if user.keys > 0 {
+                with_state("/login/key", wanted)
+            } else {
+                String::new()
+            },
             recovery,
             restart: with_state("/login", wanted),
             username: user.name.as_str(),

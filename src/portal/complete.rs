@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Response, header};
 
-use super::{Answer, Visit, local, login::Wanted, login::with_state, told, with_cookies};
+use super::{Answer, Visit, key, local, login::Wanted, login::with_state, told, with_cookies};
 use crate::{
+    account::Strength,
     authn::{Identity, NotSignedIn},
     body::Body,
+    config::Policy,
     name::{HostName, TenantId},
     reply::Refusal,
     secret,
@@ -42,13 +44,24 @@ pub(super) async fn on_portal(
     half: Option<&HalfLogin>,
     wanted: Option<&Wanted>,
 ) -> Answer {
+    on_portal_with(visit, user, half, given(half), wanted).await
+}
+
+/// The same, with what was given: the level and the factors (RFC 8176).
+pub(super) async fn on_portal_with(
+    visit: &Visit<'_>,
+    user: &UserRecord,
+    half: Option<&HalfLogin>,
+    given: Given,
+    wanted: Option<&Wanted>,
+) -> Answer {
     let host = visit.inbound.host.clone();
     let at = At {
         host: &host,
         tenant: &super::tenant(),
         confined: false,
     };
-    let login = begin(visit, user, half, &at).await?;
+    let login = begin_with(visit, user, half, given, &at).await?;
     let cookies = [
         session_cookie(visit, &login, &at),
         login.device,
@@ -100,18 +113,15 @@ pub(super) fn token(visit: &Visit<'_>, login: &Login, at: &At<'_>, usage: Use) -
 }
 
 /// Begins a login, or raises the one that a step-up is for.
-pub(super) async fn begin(
+pub(super) async fn begin_with(
     visit: &Visit<'_>,
     user: &UserRecord,
     half: Option<&HalfLogin>,
+    Given { level, amr }: Given,
     at: &At<'_>,
 ) -> Result<Login, Refusal> {
     let mut device = visit.desk.signin.device(visit.others());
     device.remember(&user.id);
-    let (level, amr) = match half {
-        None => (1, vec!["pwd".to_owned()]),
-        Some(half) => (2, with_code(&half.amr)),
-    };
     let device_cookie = visit.desk.signin.device_cookie(&device);
     if let Some(raised) = raise(visit, user, half, level, &amr).await? {
         return Ok(Login {
@@ -185,7 +195,9 @@ pub(super) async fn raise(
     let (Ok(identity), Some(sid)) = (visit.identity, half.and_then(|it| it.raises)) else {
         return Ok(None);
     };
-    if identity.lease().cell.sid != sid || identity.profile().id != user.id {
+    // Less than what it has would keep that open for longer: a login of its own, then.
+    let less = level < identity.level();
+    if less || identity.lease().cell.sid != sid || identity.profile().id != user.id {
         return Ok(None);
     }
     let raised = visit
@@ -200,10 +212,63 @@ pub(super) async fn raise(
     }))
 }
 
-/// The factors so far and a one-time code (RFC 8176).
-fn with_code(before: &[String]) -> Vec<String> {
+/// What a login rests on.
+pub(super) struct Given {
+    /// 1 one factor, 2 two, 3 a piece of hardware among them.
+    pub(super) level: u8,
+    /// The factors (RFC 8176).
+    pub(super) amr: Vec<String>,
+}
+
+/// A password, and where there is a half-done login a code.
+pub(super) fn given(half: Option<&HalfLogin>) -> Given {
+    match half {
+        None => Given {
+            level: 1,
+            amr: vec!["pwd".to_owned()],
+        },
+        Some(half) => {
+            // A code does not repeat what a key said.
+            let keys = ["hwk", "swk", "user"];
+            let before = half.amr.iter().filter(|it| !keys.contains(&it.as_str()));
+            let before: Vec<String> = before.cloned().collect();
+            Given {
+                level: 2,
+                amr: with(&before, &["otp", "mfa"]),
+            }
+        }
+    }
+}
+
+/// A key after what was given before.
+pub(super) fn with_key(before: &[String], strength: Strength) -> Given {
+    let (level, word) = of(strength);
+    Given {
+        level,
+        amr: with(before, &[word, "mfa"]),
+    }
+}
+
+/// A passkey, which has verified its user.
+pub(super) fn with_passkey(strength: Strength) -> Given {
+    let (level, word) = of(strength);
+    Given {
+        level,
+        amr: with(&[], &[word, "user", "mfa"]),
+    }
+}
+
+/// What a synced passkey proves is in no one piece of hardware.
+fn of(strength: Strength) -> (u8, &'static str) {
+    match strength {
+        Strength::Hardware => (3, "hwk"),
+        Strength::Synced => (2, "swk"),
+    }
+}
+
+fn with(before: &[String], more: &[&str]) -> Vec<String> {
     let mut amr = before.to_vec();
-    for factor in ["otp", "mfa"] {
+    for &factor in more {
         if !amr.iter().any(|it| it == factor) {
             amr.push(factor.to_owned());
         }
@@ -211,23 +276,31 @@ fn with_code(before: &[String]) -> Vec<String> {
     amr
 }
 
-/// Asks for a code on top of a login that stands: for a host that wants more, or fresher.
-pub(super) async fn step_up(visit: &Visit<'_>, wanted: &Wanted) -> Result<Response<Body>, Refusal> {
+/// Asks for another factor on top of a login that stands: for a host that wants more, or fresher.
+pub(super) async fn step_up(
+    visit: &Visit<'_>,
+    wanted: &Wanted,
+    policy: Policy,
+) -> Result<Response<Body>, Refusal> {
     let identity = visit.identity.map_err(|why| Refusal::NotSignedIn {
         why,
         login_url: None,
     })?;
     let user = user_of(visit, identity).await?;
-    if user.totp_sealed.is_none() {
-        return Err(Refusal::NotEnough {
-            policy: crate::config::Policy::TwoFactor,
-            login_url: None,
-        });
+    let hardware = policy == Policy::HardwareKey;
+    let lacks = || Refusal::NotEnough {
+        policy,
+        login_url: None,
+    };
+    let second = key::place(&user).ok_or_else(lacks)?;
+    if hardware && !key::has_hardware(visit, &user).await? {
+        return Err(lacks());
     }
-    let half = half_on_top(visit, identity, &user, None);
+    let mut half = half_on_top(visit, identity, &user, None);
+    half.hardware = hardware;
     let sealed = visit.desk.signin.half_login(&half, &visit.inbound.host);
     Ok(with_cookies(
-        local(&with_state("/login/code", Some(wanted))),
+        local(&with_state(second, Some(wanted))),
         [cookie::half(&sealed)],
     ))
 }
@@ -257,5 +330,6 @@ pub(super) fn half_on_top(
         back: back.map(str::to_owned),
         password: secret::digest(user.password_hash.as_deref().unwrap_or_default()),
         raises: Some(identity.lease().cell.sid),
+        hardware: false,
     }
 }

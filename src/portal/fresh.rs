@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{Response, StatusCode};
 
 use super::{
-    Answer, Visit, code, complete, form, form_page, local,
+    Answer, Visit, code, complete, form, form_page, key, local,
     view::{self, FieldError},
     with_cookies,
 };
@@ -58,11 +58,7 @@ fn is_fresh(auth_time: Timestamp, now: Timestamp) -> bool {
 
 /// Where this user gives a factor again: the second one, where there is one.
 fn place(user: &UserRecord) -> &'static str {
-    if user.totp_sealed.is_some() {
-        "/login/code"
-    } else {
-        "/login/again"
-    }
+    key::place(user).unwrap_or("/login/again")
 }
 
 /// Shows the form for who has nothing but a password.

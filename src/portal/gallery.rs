@@ -18,6 +18,7 @@ use crate::{
 pub fn gallery() -> Vec<(&'static str, String)> {
     let mut pages = signing_in();
     pages.extend(setting_up());
+    pages.push(factors());
     pages.extend(account());
     pages.extend(own_account());
     pages.extend(refusals());
@@ -50,9 +51,38 @@ fn signing_in() -> Vec<(&'static str, String)> {
             }),
         ),
         (
+            "key",
+            render(&view::Key {
+                action: "/login/key".to_owned(),
+                code: "/login/code".to_owned(),
+                recovery: "/login/recovery".to_owned(),
+                restart: "/login".to_owned(),
+                username: "alice",
+                ..Default::default()
+            }),
+        ),
+        (
+            "key-hardware",
+            render(&view::Key {
+                action: "/login/key".to_owned(),
+                restart: "/login".to_owned(),
+                username: "alice",
+                host: Some("press-line-4.workshop.example.com"),
+                hardware: true,
+                again: true,
+                errors_title: "That did not work",
+                errors: vec![view::FieldError::new(
+                    "key",
+                    "That key is not registered here for this. Use another one, or another way.",
+                )],
+                ..Default::default()
+            }),
+        ),
+        (
             "code",
             render(&view::Code {
                 action: "/login/code".to_owned(),
+                key: "/login/key".to_owned(),
                 recovery: "/login/recovery".to_owned(),
                 restart: "/login".to_owned(),
                 username: "alice",
@@ -63,6 +93,7 @@ fn signing_in() -> Vec<(&'static str, String)> {
             "code-wrong",
             render(&view::Code {
                 action: "/login/code".to_owned(),
+                key: String::new(),
                 recovery: "/login/recovery".to_owned(),
                 restart: "/login".to_owned(),
                 username: "alice",
@@ -148,6 +179,28 @@ fn setting_up() -> Vec<(&'static str, String)> {
             }),
         ),
     ]
+}
+
+fn factors() -> (&'static str, String) {
+    let keys = [
+        ("Key ring", "Security key", "25 Nov 2026, 09:12 UTC"),
+        ("Laptop", "Passkey, on all devices of its account", "never"),
+    ]
+    .map(|(name, kind, last_used)| view::FactorLine {
+        handle: format!("{:02x}", name.len()),
+        name: name.to_owned(),
+        kind,
+        since: "24 Nov 2026, 07:58 UTC".to_owned(),
+        last_used: last_used.to_owned(),
+    });
+    let page = view::AccountFactors {
+        here: "/account/factors",
+        notice: Some("It is registered. Every other session of yours has ended."),
+        totp: true,
+        keys: keys.to_vec(),
+        ..Default::default()
+    };
+    ("account-factors", render(&page))
 }
 
 fn account() -> Vec<(&'static str, String)> {
@@ -386,6 +439,12 @@ mod tests {
             assert!(html.starts_with("<!doctype html>"), "{name}");
             assert!(html.contains("<html lang=\"en\">"), "{name}");
             assert_eq!(html.matches("<h1>").count(), 1, "{name}");
+            // One script of our own, which asks the browser for keys, and no other.
+            let keys = format!(
+                "<script type=\"module\" src=\"{}\"></script>",
+                crate::reply::script::path()
+            );
+            let html = html.replacen(&keys, "", 1);
             for never in ["<script", " style=", "<style", " onclick", "javascript:"] {
                 assert!(!html.contains(never), "{name} has {never}");
             }

@@ -3,7 +3,7 @@
 use http::{Response, StatusCode};
 
 use super::{
-    Answer, Visit, complete, form, form_page, local, onward,
+    Answer, Visit, complete, form, form_page, key, local, onward,
     view::{self, FieldError},
     with_cookies,
 };
@@ -118,9 +118,9 @@ pub(super) async fn password(visit: &mut Visit<'_>) -> Answer {
         }
         PasswordCheck::Busy { retry_after } => return Err(Refusal::Busy { retry_after }),
     };
-    if user.totp_sealed.is_none() {
+    let Some(second) = key::place(&user) else {
         return complete::on_portal(visit, &user, None, wanted.as_ref()).await;
-    }
+    };
     let half = HalfLogin {
         user: user.id.clone(),
         password_time: visit.now,
@@ -129,10 +129,11 @@ pub(super) async fn password(visit: &mut Visit<'_>) -> Answer {
         back: None,
         password: secret::digest(user.password_hash.as_deref().unwrap_or_default()),
         raises: None,
+        hardware: false,
     };
     let sealed = visit.desk.signin.half_login(&half, &visit.inbound.host);
     Ok(with_cookies(
-        local(&with_state("/login/code", wanted.as_ref())),
+        local(&with_state(second, wanted.as_ref())),
         [
             cookie::half(&sealed),
             visit.desk.signin.device_cookie(&device),
@@ -151,17 +152,18 @@ fn missing(username: &str, no_password: bool) -> Vec<FieldError> {
     errors
 }
 
-fn page(
+pub(super) fn page(
     status: StatusCode,
     wanted: Option<&Wanted>,
     notice: Option<&str>,
     username: &str,
     errors: Vec<FieldError>,
 ) -> Response<Body> {
-    form_page(
+    key::scripted(form_page(
         status,
         &view::Login {
             action: with_state("/login", wanted),
+            passkey: with_state("/login/passkey", wanted),
             host: wanted.map(|it| it.state.host.as_str()),
             notice,
             username,
@@ -169,7 +171,7 @@ fn page(
             errors_title: "That did not work",
             errors,
         },
-    )
+    ))
 }
 
 /// Why somebody who was signed in is asked again.

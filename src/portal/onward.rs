@@ -11,7 +11,6 @@ use crate::{
     authn::Identity,
     authz::{self, Ask, Entry, Kind, sibling::Fetch},
     body::Body,
-    config::Policy,
     intake::path::{self, Decided},
     reply::{Refusal, asker::Site, headers::Referrer, page, redirect},
     route::Destination,
@@ -90,11 +89,7 @@ async fn judge(
     );
     match entry {
         Entry::Welcome => Ok(None),
-        Entry::StepUp(policy @ Policy::HardwareKey) => Err(Refusal::NotEnough {
-            policy,
-            login_url: None,
-        }),
-        Entry::StepUp(_) => complete::step_up(visit, wanted).await.map(Some),
+        Entry::StepUp(policy) => complete::step_up(visit, wanted, policy).await.map(Some),
         Entry::Refused(_) => Err(Refusal::Forbidden),
     }
 }

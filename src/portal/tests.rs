@@ -21,11 +21,13 @@ use crate::{
 mod account;
 mod api;
 mod in_page;
+mod keys;
 mod audit;
 mod own_account;
 mod recovery;
 mod setting_up;
 mod signing_in;
+mod soft_key;
 
 const PORTAL: &str = "auth.example.com";
 const R1: &str = "r1.example.com";
@@ -79,6 +81,13 @@ impl Town {
                     login,
                     "example.com".to_owned(),
                 ),
+                keys: Arc::new(Keys::new(
+                    store.clone(),
+                    key.clone(),
+                    clock.clone(),
+                    HostName::parse(PORTAL).ok().as_ref(),
+                    std::slice::from_ref(&issuer),
+                )),
                 sessions: Sessions::open(store.clone(), clock.clone(), &SessionRules::default())
                     .unwrap(),
                 tokens: Arc::new(tokens),

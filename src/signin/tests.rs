@@ -299,6 +299,7 @@ async fn c8_a_half_done_login_is_no_session_no_state_and_no_ticket() {
         back: None,
         password: [1; 32],
         raises: None,
+        hardware: false,
     };
     let portal = host("auth.example.net");
     let sealed = signin.half_login(&half, &portal);

@@ -2,10 +2,6 @@
 
 use crate::config::{Config, HostPattern, PathPattern, Policy, Rule, fault::Complaints};
 
-/// Said of `hardware-key` as long as no key can be registered.
-pub(super) const NO_KEYS: &str =
-    "nobody can satisfy hardware-key yet: this version cannot register keys";
-
 /// Looks at every rule, and at every rule beside those above it.
 pub(super) fn check(config: &Config, complaints: &Complaints) {
     somewhere_to_sign_in(config, complaints);
@@ -68,9 +64,6 @@ fn alone(rule: &Rule, path: &str, complaints: &Complaints) {
     let names_people = !rule.users.is_empty() || !rule.groups.is_empty();
     for (key, policy) in asked(rule) {
         let at = format!("{path}.{key}");
-        if policy == Some(Policy::HardwareKey) {
-            complaints.warn_on(&at, format!("rule.{key}: {NO_KEYS}"));
-        }
         if policy == Some(Policy::Open) && names_people {
             complaints.fault_on(
                 &at,
