@@ -43,6 +43,12 @@ const SCRIPTS: &[Script] = &[
         limit: Duration::from_mins(4),
         needs: Needs::Nothing,
     },
+    // Chromium's virtual authenticators, and a client from PyPI.
+    Script {
+        name: "keys",
+        limit: Duration::from_mins(5),
+        needs: Needs::Nothing,
+    },
     Script {
         name: "strangers",
         limit: Duration::from_mins(3),

