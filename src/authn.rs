@@ -9,7 +9,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use crate::{
-    clock::Timestamp,
+    clock::{Clock, Timestamp},
     config::BindAddress,
     intake::{Credentials, Inbound},
     name::{HostName, TenantId},
@@ -30,6 +30,8 @@ pub enum Shown {
     Bearer,
     /// A WebSocket's subprotocol.
     Subprotocol,
+    /// `_auth.jwt` of a message.
+    Message,
 }
 
 /// Somebody whose token and session stand. Made only in this room.
@@ -208,6 +210,48 @@ impl Remembered {
     }
 }
 
+/// Where a token is judged that comes inside an open connection.
+#[derive(Debug, Clone)]
+pub struct Reception {
+    /// The keys.
+    pub tokens: Arc<Tokens>,
+    /// The live logins.
+    pub sessions: Arc<Sessions>,
+    /// The time.
+    pub clock: Clock,
+    /// How far a login is bound to an address.
+    pub bind: BindAddress,
+    /// The client at the other end.
+    pub client: std::net::IpAddr,
+    /// The host that the connection is to.
+    pub host: HostName,
+    /// The tenant that it is.
+    pub tenant: TenantId,
+}
+
+impl Reception {
+    /// Whose token this is. All but the signature of the same bytes is looked at each time.
+    pub fn identify(
+        &self,
+        token: &str,
+        remembered: &mut Remembered,
+        now: Timestamp,
+    ) -> Result<Identity, NotSignedIn> {
+        let place = Place {
+            audience: Audience {
+                host: &self.host,
+                tenant: &self.tenant,
+            },
+            tokens: &self.tokens,
+            sessions: &self.sessions,
+            bind: self.bind,
+            client: self.client,
+            now,
+        };
+        place.judge(Shown::Message, token, remembered)
+    }
+}
+
 /// Who sent this request, if anybody.
 pub fn identify(
     inbound: &Inbound,
@@ -290,7 +334,7 @@ impl Place<'_> {
         let want = Want {
             usage: match shown {
                 Shown::Cookie => Use::Cookie,
-                Shown::Bearer | Shown::Subprotocol => Use::Bearer,
+                Shown::Bearer | Shown::Subprotocol | Shown::Message => Use::Bearer,
             },
             host: self.audience.host,
             tenant: self.audience.tenant,

@@ -274,7 +274,7 @@ fn is_private(client: IpAddr) -> bool {
 pub(crate) fn is_sent_by_itself(shown: Shown) -> bool {
     match shown {
         Shown::Cookie => true,
-        Shown::Bearer | Shown::Subprotocol => false,
+        Shown::Bearer | Shown::Subprotocol | Shown::Message => false,
     }
 }
 

@@ -518,6 +518,17 @@ pub enum SocketMode {
     InBand,
 }
 
+impl SocketMode {
+    /// Reads the word of the file.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "session" => Some(Self::Session),
+            "in-band" => Some(Self::InBand),
+            _ => None,
+        }
+    }
+}
+
 /// How Socket.IO of a tenant is judged (`[[tenant]] socketio`).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SocketIo {
@@ -527,6 +538,8 @@ pub struct SocketIo {
     pub namespaces: Vec<String>,
     /// Whether each message to uibuilder is told who sent it, in `_auth`.
     pub annotate: bool,
+    /// What client messages have to show.
+    pub mode: SocketMode,
 }
 
 /// `[[tenant]]`: a tenant without Docker, or settings for one with.

@@ -532,6 +532,10 @@ fn ended(over: authz::Over) -> Refusal {
             why: NotSignedIn::Session(why),
             login_url: None,
         },
+        authz::Over::Token => Refusal::NotSignedIn {
+            why: NotSignedIn::Expired,
+            login_url: None,
+        },
         authz::Over::Policy => Refusal::Forbidden,
         authz::Over::TenantChanged | authz::Over::TenantGone => Refusal::Stopped,
         authz::Over::Draining => Refusal::Starting { retry_after: SOON },

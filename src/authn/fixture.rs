@@ -31,7 +31,7 @@ pub(crate) fn identity(cell: &Arc<Cell>, place: &str, tenant: &str, shown: Shown
         lvl: standing.level,
         usage: match shown {
             Shown::Cookie => Use::Cookie,
-            Shown::Bearer | Shown::Subprotocol => Use::Bearer,
+            Shown::Bearer | Shown::Subprotocol | Shown::Message => Use::Bearer,
         },
         iat: cell.created.secs(),
         nbf: cell.created.secs(),

@@ -6,6 +6,7 @@ use std::{net::SocketAddr, pin::Pin, sync::Arc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    authn::Identity,
     authz::{Permit, rules::required},
     clock::{Clock, Timestamp},
     config::Policy,
@@ -19,6 +20,9 @@ pub enum Over {
     /// The session, or this host's part of it, is over.
     #[error("the session is over: {0}")]
     Session(Ended),
+    /// The token that messages have to show has expired or is missing, and none came in time.
+    #[error("no token has come that is good")]
+    Token,
     /// The policy no longer admits it.
     #[error("the policy no longer admits it")]
     Policy,
@@ -41,6 +45,8 @@ pub struct Vigil {
     routes: Arc<Routes>,
     epoch: u64,
     revision: u32,
+    /// Until then an idle session does not end it: nothing passes, and a token may revive it.
+    grace: Option<Timestamp>,
     clock: Clock,
     draining: CancellationToken,
 }
@@ -63,6 +69,7 @@ impl Vigil {
             upstream,
             routes,
             epoch,
+            grace: None,
             clock,
             draining,
         }
@@ -81,7 +88,10 @@ impl Vigil {
     /// Whether the next frame or chunk may pass, now.
     pub fn check(&mut self, now: Timestamp) -> Result<(), Over> {
         if let Some(identity) = self.permit.identity() {
-            identity.lease.check(now).map_err(Over::Session)?;
+            match identity.lease.check(now) {
+                Err(Ended::Idle) if self.grace.is_some_and(|until| now < until) => {}
+                other => other.map_err(Over::Session)?,
+            }
         }
         let epoch = self.routes.epoch();
         let revision = self.revision_now();
@@ -90,6 +100,35 @@ impl Vigil {
             (self.epoch, self.revision) = (epoch, revision);
         }
         Ok(())
+    }
+
+    /// Bears with an idle session until then. Whoever asks lets nothing pass meanwhile.
+    pub fn bear(&mut self, until: Timestamp) {
+        self.grace = Some(until);
+    }
+
+    /// Whether it bears with a session that is idle.
+    pub fn is_bearing(&self) -> bool {
+        self.grace.is_some()
+    }
+
+    /// Goes on under another token of the same user for the same host and tenant, if the policy
+    /// admits who holds it now.
+    pub fn adopt(&mut self, identity: Identity) -> Result<(), Over> {
+        let is_theirs = self.permit.identity().is_some_and(|old| {
+            let (old, new) = (&old.lease, &identity.lease);
+            old.cell.user == new.cell.user
+                && old.grant.host == new.grant.host
+                && old.grant.tenant == new.grant.tenant
+        });
+        if !is_theirs {
+            return Err(Over::Session(Ended::Replaced));
+        }
+        self.revision = identity.lease.revision;
+        self.permit.identity = Some(identity);
+        self.grace = None;
+        self.check(self.clock.now())?;
+        self.look_again()
     }
 
     /// Waits until it is over. Safe to drop and call again.
@@ -108,7 +147,9 @@ impl Vigil {
     /// Rings when something may have changed: then [`Vigil::check`] and [`Vigil::is_draining`]
     /// tell, and another alarm is to be set. Borrows nothing.
     pub fn alarm(&self) -> Pin<Box<dyn Future<Output = ()>>> {
-        let lease = self.permit.identity().map(|it| it.lease.over().clone());
+        // (What has rung already is not waited for again.)
+        let identity = self.permit.identity().filter(|_| self.grace.is_none());
+        let lease = identity.map(|it| it.lease.over().clone());
         let draining = self.draining.clone();
         let mut changed = self.routes.watch();
         let (seen, routes) = (self.epoch, Arc::clone(&self.routes));

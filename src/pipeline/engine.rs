@@ -1,13 +1,14 @@
 //! Engine.IO on its way: whose ids, which replica, and the polling transport there and back.
 
-use std::{rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use crate::{
-    authz::{Over, Permit},
+    authn::Reception,
+    authz::{Over, Permit, Vigil},
     body::Body,
     forward::{self, Errand, ForwardError},
     intake::{Inbound, Malformed},
@@ -25,6 +26,13 @@ use crate::{
         seal,
     },
 };
+
+/// Why a connection ends, as its client is told.
+type Words = (Topic, &'static str);
+/// What is said where there is nothing better to say.
+const OVER: Words = (Topic::SessionInvalid, "revoked");
+/// How long a tenant may take to hear of an end before its leg is cut.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// One Engine.IO request, its id opened.
 pub(super) struct Engine {
@@ -82,6 +90,16 @@ impl Pipeline {
             &path.tighten,
             &config.sockets,
         );
+        let reception = permit.identity().map(|_| Reception {
+            tokens: Arc::clone(&house.tokens),
+            sessions: Arc::clone(&house.sessions),
+            clock: house.clock.clone(),
+            bind: config.session.bind_address,
+            client: inbound.client,
+            host: permit.ask().host.clone(),
+            tenant: permit.tenant().clone(),
+        });
+        let terms = terms.with_reception(reception, self.login_url());
         Ok(Engine {
             request,
             terms: Arc::new(terms),
@@ -101,6 +119,9 @@ impl Pipeline {
         let Some(session) = &engine.session else {
             return self.begin_polling(inbound, errand, engine).await;
         };
+        if let Some(words) = self.is_over(session, engine) {
+            return Ok(self.goodbye(session, words).await);
+        }
         if inbound.method == Method::POST {
             let body = collect(
                 std::mem::replace(&mut inbound.body, Body::Empty),
@@ -121,6 +142,10 @@ impl Pipeline {
                     .sessions
                     .touch(&lease.cell, self.house.clock.now());
             }
+            if let Some(words) = self.is_over(session, engine) {
+                session.end();
+                return Ok(self.goodbye(session, words).await);
+            }
             let body = changed.unwrap_or(body);
             if body.is_empty() {
                 return Ok(text("ok"));
@@ -128,14 +153,32 @@ impl Pipeline {
             inbound.body = Body::full(body);
         }
         let is_get = inbound.method == Method::GET;
-        match forward::send(&self.pool, errand, inbound).await {
-            Ok(response) if is_get => self.downstream(response, engine, Some(session)).await,
-            Ok(response) => Ok(response),
-            Err(ForwardError::Over(over)) if let Some(words) = last_words(over) => {
-                Ok(self.goodbye(session, words))
+        let watch = errand.vigil.clone();
+        let mut sent = std::pin::pin!(forward::send(&self.pool, errand, inbound));
+        let sent = tokio::select! {
+            biased;
+            words = last(watch) => Err(words),
+            () = session.ended() => Err(self.is_over(session, engine).unwrap_or(OVER)),
+            sent = &mut sent => Ok(sent),
+        };
+        match sent {
+            // The pending poll's own leg is still open, so that the tenant hears of it first: a
+            // leg that is cut looks like an accident, which Socket.IO recovers from.
+            Err(words) => Ok(self.goodbye(session, words).await),
+            Ok(Ok(response)) if is_get => self.downstream(response, engine, Some(session)).await,
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(ForwardError::Over(over))) if let Some(words) = last_words(over) => {
+                Ok(self.goodbye(session, words).await)
             }
-            Err(error) => Err(refused(error)),
+            Ok(Err(error)) => Err(refused(error)),
         }
+    }
+
+    /// Whether what was said on a connection, or not said in time, has ended it.
+    fn is_over(&self, session: &Session, engine: &Engine) -> Option<Words> {
+        let now = self.house.clock.now();
+        let due = guard::lock(session.conversation()).due(now, &engine.terms);
+        due.err().map(|over| last_words(over).unwrap_or(OVER))
     }
 
     async fn begin_polling(
@@ -172,12 +215,15 @@ impl Pipeline {
                 Some(session),
             ) => {
                 let over = Over::Session(why);
-                let words = last_words(over).unwrap_or((Topic::SessionInvalid, "revoked"));
-                return Ok(self.goodbye(session, words));
+                let words = last_words(over).unwrap_or(OVER);
+                return Ok(self.goodbye(session, words).await);
             }
             (Err(refusal), _) => return Err(refusal),
         };
         let judged = if let Some(session) = session {
+            if let Some(words) = self.is_over(session, engine) {
+                return Ok(self.goodbye(session, words).await);
+            }
             let mut conversation = guard::lock(session.conversation());
             polling::judge_answer(&mut conversation, &engine.terms, false, &body)
         } else {
@@ -208,8 +254,8 @@ impl Pipeline {
     }
 
     /// The clean end of a polling connection: why, `41` and `1` for the client, `41` for the
-    /// upstream by a POST of ours.
-    fn goodbye(&self, session: &Session, (topic, reason): (Topic, &str)) -> Response<Body> {
+    /// upstream by a POST of ours, which is waited for a moment.
+    async fn goodbye(&self, session: &Session, (topic, reason): Words) -> Response<Body> {
         let config = self.house.config.load();
         let login_url = self.login_url();
         let notice = Notice {
@@ -221,12 +267,24 @@ impl Pipeline {
         };
         let farewell = session.farewell(Some(&notice));
         if let Some(post) = farewell.post {
-            self.tasks.spawn_local(deliver(Rc::clone(&self.pool), post));
+            let delivery = self.tasks.spawn_local(deliver(Rc::clone(&self.pool), post));
+            // Whether it arrived or not: the client is told all the same.
+            tokio::time::timeout(PATIENCE, delivery).await.ok();
         }
         let mut response = text("");
         *response.body_mut() = Body::full(farewell.answer);
         response
     }
+}
+
+/// Waits for an end that a client is told of. (At others the request itself fails, or is finished.)
+async fn last(vigil: Option<Vigil>) -> Words {
+    if let Some(mut vigil) = vigil
+        && let Some(words) = last_words(vigil.over().await)
+    {
+        return words;
+    }
+    std::future::pending().await
 }
 
 /// Tells an upstream that a polling connection is over.

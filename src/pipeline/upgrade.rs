@@ -147,12 +147,9 @@ impl Pipeline {
             login_url: &login_url,
             metrics: &house.metrics,
         };
-        let cell = vigil
-            .permit()
-            .identity()
-            .map(|it| Arc::clone(&it.lease().cell));
-        let touch = || {
-            if let Some(cell) = &cell {
+        let touch = |vigil: &Vigil| {
+            if let Some(identity) = vigil.permit().identity() {
+                let cell = &identity.lease().cell;
                 house.sessions.touch(cell, house.clock.now());
             }
         };

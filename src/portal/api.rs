@@ -188,7 +188,9 @@ fn refresh(visit: &Visit<'_>) -> Answer {
             authenticated(identity, expires_at, None),
             [cookie::session(&token, cell.login_exp, visit.now)],
         )),
-        Shown::Bearer | Shown::Subprotocol => Ok(authenticated(identity, expires_at, Some(token))),
+        Shown::Bearer | Shown::Subprotocol | Shown::Message => {
+            Ok(authenticated(identity, expires_at, Some(token)))
+        }
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) struct House {
     pub(crate) key: SealingKey,
     pub(crate) store: StoreHandle,
     pub(crate) sessions: Arc<Sessions>,
-    pub(crate) tokens: Tokens,
+    pub(crate) tokens: Arc<Tokens>,
     pub(crate) user: UserRecord,
     pub(crate) folder: tempfile::TempDir,
 }
@@ -34,6 +34,7 @@ impl House {
         let user = user("alice");
         crate::store::Store::add_user(&mut store, &user).unwrap();
         let tokens = Tokens::open(&mut store, &key, "https://auth.example.net", START).unwrap();
+        let tokens = Arc::new(tokens);
         let store = StoreHandle::start(Box::new(store)).unwrap();
         let sessions =
             Sessions::open(store.clone(), clock.clone(), &SessionRules::default()).unwrap();

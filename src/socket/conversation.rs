@@ -4,28 +4,43 @@
 //! upstream's decoder does not notice. What an honest client or server would not send now is
 //! refused; what must change is spliced; the rest passes as it came.
 
-use std::ops::Range;
+use std::{ops::Range, time::Duration};
 
 use crate::{
-    authn::Identity,
+    authn::{Identity, Reception},
+    authz::Over,
+    clock::Timestamp,
     config::{SocketIo, SocketMode, SocketRules},
     route::Tighten,
+    session::Ended,
     socket::{
         Refused, Way,
         json::{self, Member, Reader, Same},
-        notice::{self, Notice, packet, refusal},
+        notice::{self, Notice, Topic, packet, refusal},
         seal::{self, Seal},
         socketio::{self, Kind, Packet},
     },
 };
 
 mod event;
+mod word;
+
+pub use word::News;
+
+use event::Channel;
+use word::{Heard, Word, control};
 
 /// Most namespaces of one connection.
 const MOST_NAMESPACES: usize = 64;
 /// What of CONNECT's auth uibuilder 7 believes or hands on, and nobody may send.
 const IDENTITY: [&str; 2] = ["user", "token"];
 /// What of CONNECT's auth uibuilder 7 calls string methods on.
+/// How long before the hard limit a client is warned of it, and at most half of the login.
+const WARN_AHEAD: Duration = Duration::from_mins(5);
+/// How soon to try again when there is nobody to warn yet.
+const SOON: Duration = Duration::from_secs(5);
+/// Most packets of ours that wait for a client; what is dropped beyond goes without a word.
+const MOST_REPLIES: usize = MOST_NAMESPACES;
 const STRINGS: [&str; 4] = ["clientId", "tabId", "pathName", "pageName"];
 
 /// What holds for a connection as long as it lives.
@@ -48,6 +63,14 @@ pub struct Terms {
     pub annotate: bool,
     /// Whose connection it is; `None` where nobody has to sign in.
     pub owner: Option<Identity>,
+    /// Where tokens in messages are judged.
+    pub reception: Option<Reception>,
+    /// How long a connection without a good token may wait for one.
+    pub grace: Duration,
+    /// The event that carries control messages.
+    pub control_event: String,
+    /// Where to sign in again.
+    pub login_url: String,
 }
 
 impl Terms {
@@ -66,20 +89,31 @@ impl Terms {
             namespaces: vec![socketio.namespaces.clone(), tighten.namespaces.clone()],
             max_message: rules.max_message,
             max_packets: rules.max_polling_packets,
-            mode: SocketMode::Session,
+            mode: socketio.mode,
             annotate: socketio.annotate,
             owner,
+            reception: None,
+            grace: rules.grace,
+            control_event: rules.control_event.clone(),
+            login_url: String::new(),
+        }
+    }
+
+    /// With a place where tokens in messages are judged, and where to sign in again.
+    #[must_use]
+    pub fn with_reception(self, reception: Option<Reception>, login_url: String) -> Self {
+        Self {
+            reception,
+            login_url,
+            ..self
         }
     }
 
     /// What uibuilder is told of who sent a message. On an open path: that nobody has signed in.
-    fn annotation(&self) -> Option<String> {
+    fn annotation(&self, who: Option<&Identity>) -> Option<String> {
         let nobody = || r#"{"userValidated":false}"#.to_owned();
-        self.annotate.then(|| {
-            self.owner
-                .as_ref()
-                .map_or_else(nobody, |it| notice::auth(it, self.mode, None))
-        })
+        self.annotate
+            .then(|| who.map_or_else(nobody, |it| notice::auth(it, self.mode, None)))
     }
 
     fn admits(&self, namespace: &str) -> bool {
@@ -122,6 +156,10 @@ pub struct Conversation {
     /// Binary messages still due, up and down.
     due_up: u32,
     due_down: u32,
+    /// Those that follow a message that was dropped, and go with it.
+    dropped_up: u32,
+    dropped_down: u32,
+    word: Word,
     /// Packets of ours for the client, as Engine.IO messages.
     replies: Vec<String>,
     /// Whether it began where we could not see it (another gateway, before a restart).
@@ -150,8 +188,8 @@ impl Conversation {
         out: &mut Vec<u8>,
     ) -> Result<Verdict, Refused> {
         let due = match way {
-            Way::Up => self.due_up,
-            Way::Down => self.due_down,
+            Way::Up => self.due_up + self.dropped_up,
+            Way::Down => self.due_down + self.dropped_down,
         };
         if due > 0 {
             return Err(Refused::Grammar("text where attachments are due"));
@@ -161,20 +199,26 @@ impl Conversation {
             Way::Up => self.up(&packet, text, terms, out)?,
             Way::Down => self.down(&packet, text, terms, out)?,
         };
-        match (way, verdict) {
-            (Way::Up, Verdict::Drop) => {}
-            (Way::Up, _) => self.due_up = packet.attachments,
-            (Way::Down, _) => self.due_down = packet.attachments,
-        }
+        let due = match (way, verdict) {
+            (Way::Up, Verdict::Drop) => &mut self.dropped_up,
+            (Way::Down, Verdict::Drop) => &mut self.dropped_down,
+            (Way::Up, _) => &mut self.due_up,
+            (Way::Down, _) => &mut self.due_down,
+        };
+        *due = packet.attachments;
         Ok(verdict)
     }
 
     /// Judges a binary message: an attachment, if one is due.
     pub fn binary(&mut self, way: Way) -> Result<Verdict, Refused> {
-        let due = match way {
-            Way::Up => &mut self.due_up,
-            Way::Down => &mut self.due_down,
+        let (due, dropped) = match way {
+            Way::Up => (&mut self.due_up, &mut self.dropped_up),
+            Way::Down => (&mut self.due_down, &mut self.dropped_down),
         };
+        if *dropped > 0 {
+            *dropped -= 1;
+            return Ok(Verdict::Drop);
+        }
         *due = due
             .checked_sub(1)
             .ok_or(Refused::Grammar("an attachment of nothing"))?;
@@ -187,6 +231,74 @@ impl Conversation {
             std::mem::take(&mut self.replies)
         } else {
             Vec::new()
+        }
+    }
+
+    /// What there is to tell whoever moves the bytes.
+    pub fn take_news(&mut self) -> Option<News> {
+        self.word.take_news()
+    }
+
+    /// Says what has become due by now: a warning, a token's end. Whether the connection is over;
+    /// otherwise when to ask again.
+    pub fn due(&mut self, now: Timestamp, terms: &Terms) -> Result<Option<Timestamp>, Over> {
+        let was = self.word.grace();
+        let next = self.word.due(now, terms)?;
+        if was.is_none() && self.word.grace().is_some() {
+            self.tell_of_grace(terms);
+        }
+        let warning = self.warn(now, terms);
+        Ok([next, warning].into_iter().flatten().min())
+    }
+
+    /// Its session went idle: from now on only the transport's own talk passes, until a good token
+    /// comes. Until when; `None`: it cannot be held, and is over.
+    pub fn begin_grace(&mut self, now: Timestamp, terms: &Terms) -> Option<Timestamp> {
+        let amid = self.due_up + self.due_down + self.dropped_up + self.dropped_down > 0;
+        if amid || terms.grace.is_zero() || terms.reception.is_none() || self.open().count() == 0 {
+            return None;
+        }
+        let then = Over::Session(Ended::Idle);
+        let until = self.word.begin_grace("expired", then, now, terms);
+        self.tell_of_grace(terms);
+        Some(until)
+    }
+
+    fn tell_of_grace(&mut self, terms: &Terms) {
+        let reason = self.word.grace();
+        self.tell_all(terms, Topic::JwtAuthFail, reason, None);
+    }
+
+    /// Warns ahead of the hard limit. When to ask again.
+    fn warn(&mut self, now: Timestamp, terms: &Terms) -> Option<Timestamp> {
+        let who = self.word.holder(terms).filter(|_| !self.word.warned)?;
+        let cell = &who.lease().cell;
+        let whole = cell.created.until(cell.login_exp);
+        let at = cell.login_exp.minus(WARN_AHEAD.min(whole / 2));
+        if now < at {
+            return Some(at);
+        }
+        if !self.open().any(|it| it.state == State::Connected) {
+            return Some(now.plus(SOON));
+        }
+        let auth = notice::auth(who, terms.mode, None);
+        self.word.warned = true;
+        self.tell_all(terms, Topic::SessionExpiry, Some("expired"), Some(&auth));
+        None
+    }
+
+    fn tell_all(&mut self, terms: &Terms, topic: Topic, reason: Option<&str>, auth: Option<&str>) {
+        let open = self.open().filter(|it| it.state == State::Connected);
+        let told: Vec<String> = open
+            .map(|it| control(terms, &it.name, topic, reason, auth))
+            .collect();
+        self.replies.extend(told);
+    }
+
+    /// Answers one message, unless too many answers wait already.
+    fn answer(&mut self, packet: String) {
+        if self.replies.len() < MOST_REPLIES {
+            self.replies.push(packet);
         }
     }
 
@@ -274,29 +386,34 @@ impl Conversation {
         terms: &Terms,
         out: &mut Vec<u8>,
     ) -> Result<Verdict, Refused> {
+        if self.word.is_over() {
+            return Ok(Verdict::Drop);
+        }
         match packet.kind {
             Kind::Connect => self.connect(packet, text, terms, out),
             Kind::ConnectError => Err(Refused::Grammar("CONNECT_ERROR from a client")),
             Kind::Disconnect | Kind::Event | Kind::Ack => {
                 let resumed = self.resumed && terms.admits(packet.namespace);
-                let own_sid = match self.find(packet.namespace) {
-                    Some(it) if it.state == State::Connected => it.sid.as_deref(),
+                match self.find(packet.namespace) {
+                    Some(it) if it.state == State::Connected => {}
                     // It was left just now: this one crossed with the other's `41`.
                     Some(it) if it.state == State::Gone => return Ok(Verdict::Drop),
                     // (A client may leave what was not confirmed yet, and nothing else.)
-                    Some(_) if packet.kind == Kind::Disconnect => None,
-                    None if resumed => None,
+                    Some(_) if packet.kind == Kind::Disconnect => {}
+                    None if resumed => {}
                     Some(_) | None => return Err(Refused::Grammar("a namespace not open")),
-                };
+                }
                 match (packet.kind, packet.payload) {
-                    (Kind::Event, Some(at)) => {
-                        let auth = terms.annotation();
-                        event::read(text, at, false)?.rewrite(own_sid, auth.as_deref(), out)
-                    }
+                    (Kind::Event, Some(at)) => self.event(packet.namespace, text, at, terms, out),
                     (Kind::Ack, Some(at)) => {
                         whole(Reader::new(text, at), |reader| reader.value(0).map(|_| ()))?;
-                        Ok(Verdict::Pass)
+                        Ok(if self.is_open(terms) {
+                            Verdict::Pass
+                        } else {
+                            Verdict::Drop
+                        })
                     }
+                    // (To leave needs no word: the end would say the same.)
                     _ => {
                         self.set(packet.namespace, State::Gone)?;
                         Ok(Verdict::Pass)
@@ -304,6 +421,64 @@ impl Conversation {
                 }
             }
         }
+    }
+
+    /// A client's event: its token, if it carries one, decides with the connection's own word.
+    fn event(
+        &mut self,
+        namespace: &str,
+        text: &str,
+        at: usize,
+        terms: &Terms,
+        out: &mut Vec<u8>,
+    ) -> Result<Verdict, Refused> {
+        let spoken = event::read(text, at, &terms.control_event)?;
+        let carried = spoken.carried(terms.annotate)?;
+        // Elsewhere a flow may have a `_auth` of its own, which is none of ours.
+        let token = carried
+            .token
+            .filter(|_| carried.is_ours || terms.mode == SocketMode::InBand || self.is_waiting());
+        let hands_in = spoken.channel == Channel::Control && spoken.hands_in_a_token()?;
+        let was = self.word.grace();
+        let heard = self.word.hear(token, terms);
+        if was.is_none() && self.word.grace().is_some() {
+            self.tell_of_grace(terms);
+        } else if let Heard::Drop(reason) = heard {
+            self.answer(control(
+                terms,
+                namespace,
+                Topic::JwtAuthFail,
+                Some(reason),
+                None,
+            ));
+        }
+        let is_good = !matches!(heard, Heard::Drop(_));
+        if is_good && (hands_in || heard == Heard::Accepted) {
+            let who = self.word.holder(terms);
+            let auth = who.map(|it| notice::auth(it, terms.mode, token));
+            let told = control(terms, namespace, Topic::Authorised, None, auth.as_deref());
+            self.answer(told);
+        }
+        if hands_in || !is_good {
+            return Ok(Verdict::Drop);
+        }
+        let auth = terms.annotation(self.word.holder(terms));
+        let own_sid = self.find(namespace).and_then(|it| it.sid.as_deref());
+        spoken.rewrite(own_sid, auth.as_deref(), carried.without.as_deref(), out)
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.word.grace().is_some()
+    }
+
+    /// Whether events and acks may pass now; the client is told when that has just ended.
+    fn is_open(&mut self, terms: &Terms) -> bool {
+        let was = self.word.grace();
+        let is = self.word.is_open(terms);
+        if was.is_none() && self.word.grace().is_some() {
+            self.tell_of_grace(terms);
+        }
+        is
     }
 
     fn connect(
@@ -321,7 +496,7 @@ impl Conversation {
             Some(at) => rewrite_auth(text, at, terms, out)?,
             None => Verdict::Pass,
         };
-        if !terms.admits(packet.namespace) {
+        if !terms.admits(packet.namespace) || !self.is_open(terms) {
             out.clear();
             if self.replies.len() >= MOST_NAMESPACES {
                 return Err(Refused::Grammar("too many namespaces"));
@@ -355,7 +530,8 @@ impl Conversation {
                 Ok(Verdict::Pass)
             }
             // What a tenant tells its own page is its own affair.
-            Kind::Event | Kind::Ack => Ok(Verdict::Pass),
+            Kind::Event | Kind::Ack if self.is_open(terms) => Ok(Verdict::Pass),
+            Kind::Event | Kind::Ack => Ok(Verdict::Drop),
         }
     }
 }
@@ -539,3 +715,5 @@ fn seal_pid<'a>(
 
 #[cfg(test)]
 pub(crate) mod tests;
+#[cfg(test)]
+mod word_tests;

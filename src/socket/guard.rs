@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::socket::{
     Refused, Way,
-    conversation::{Conversation, Terms, Verdict},
+    conversation::{Conversation, News, Terms, Verdict},
     engineio,
     notice::Notice,
     polling::Upgrading,
 };
+use crate::{authz::Over, clock::Timestamp};
 
 /// A conversation that two transports may share.
 pub type Shared = Arc<Mutex<Conversation>>;
@@ -44,6 +45,7 @@ pub struct Guard {
     phase: Phase,
     /// The polling connection that this takes over.
     upgrading: Option<Upgrading>,
+    news: Option<News>,
 }
 
 /// What a message was, besides its verdict.
@@ -63,6 +65,7 @@ impl Guard {
             conversation: Shared::default(),
             phase: Phase::Opening,
             upgrading: None,
+            news: None,
         }
     }
 
@@ -73,6 +76,7 @@ impl Guard {
             conversation: upgrading.conversation(),
             phase: Phase::Probing,
             upgrading: Some(upgrading),
+            news: None,
         }
     }
 
@@ -91,8 +95,17 @@ impl Guard {
     ) -> Result<(Verdict, Use), Refused> {
         let text = simdutf8::basic::from_utf8(payload).map_err(|_| Refused::Utf8)?;
         if self.phase == Phase::Open && text.starts_with('4') {
-            let verdict = lock(&self.conversation).message(way, text, &self.terms, out)?;
-            return Ok((verdict, Use::User));
+            let mut conversation = lock(&self.conversation);
+            let verdict = conversation.message(way, text, &self.terms, out)?;
+            if let Some(news) = conversation.take_news() {
+                self.news = Some(news);
+            }
+            // What goes nowhere is no use of the session.
+            let used = match verdict {
+                Verdict::Drop => Use::Transport,
+                Verdict::Pass | Verdict::Changed => Use::User,
+            };
+            return Ok((verdict, used));
         }
         self.transport(way, text, out)
             .map(|it| (it, Use::Transport))
@@ -124,6 +137,25 @@ impl Guard {
             _ => return Err(Refused::Grammar("an Engine.IO packet out of place")),
         }
         Ok(Verdict::Pass)
+    }
+
+    /// What the last message has to tell whoever moves the bytes.
+    pub fn take_news(&mut self) -> Option<News> {
+        self.news.take()
+    }
+
+    /// Whether the connection is over by now; otherwise when to ask again.
+    pub fn due(&mut self, now: Timestamp) -> Result<Option<Timestamp>, Over> {
+        lock(&self.conversation).due(now, &self.terms)
+    }
+
+    /// The session went idle: until when a token may revive the connection. `None`: it is over.
+    pub fn begin_grace(&mut self, now: Timestamp) -> Option<Timestamp> {
+        if self.phase == Phase::Open {
+            lock(&self.conversation).begin_grace(now, &self.terms)
+        } else {
+            None
+        }
     }
 
     /// Packets of ours for the client, if this is a moment to send them.

@@ -2,7 +2,7 @@
 //! messages of the contract, and the packets that carry them.
 
 use crate::{
-    authn::{Identity, Shown},
+    authn::{Identity, NotSignedIn, Shown},
     authz::Over,
     clock::Timestamp,
     config::SocketMode,
@@ -13,7 +13,7 @@ use crate::{
 /// Until when somebody's word is good, where connections are judged by `mode`.
 pub fn expiry(identity: &Identity, mode: SocketMode) -> Timestamp {
     match (mode, identity.shown()) {
-        (SocketMode::InBand, Shown::Bearer | Shown::Subprotocol) => {
+        (SocketMode::InBand, Shown::Bearer | Shown::Subprotocol | Shown::Message) => {
             Timestamp::from_secs(identity.claims().exp)
         }
         (SocketMode::InBand, Shown::Cookie) | (SocketMode::Session, _) => {
@@ -150,12 +150,27 @@ pub fn refusal(namespace: &str) -> String {
     )
 }
 
+/// `R` of the contract for a token that is not good.
+pub fn reason(why: NotSignedIn) -> &'static str {
+    match why {
+        NotSignedIn::Missing => "missing",
+        NotSignedIn::Repeated | NotSignedIn::Malformed => "malformed",
+        NotSignedIn::Signature => "signature",
+        NotSignedIn::Audience => "audience",
+        NotSignedIn::Expired | NotSignedIn::Session(Ended::Idle | Ended::LoginExpired) => "expired",
+        NotSignedIn::Address => "address",
+        NotSignedIn::Session(_) | NotSignedIn::Unknown => "revoked",
+    }
+}
+
 /// How an end is told to the client, if it is one that clients are not meant to come back from:
 /// the topic and `R` of the contract. `None`: only the transport is closed.
 pub fn last_words(over: Over) -> Option<(Topic, &'static str)> {
     Some(match over {
         Over::Session(Ended::Logout | Ended::Grant) => (Topic::Logoff, "revoked"),
-        Over::Session(Ended::Idle | Ended::LoginExpired) => (Topic::SessionInvalid, "expired"),
+        Over::Session(Ended::Idle | Ended::LoginExpired) | Over::Token => {
+            (Topic::SessionInvalid, "expired")
+        }
         Over::Session(Ended::Revoked | Ended::Disabled | Ended::Credentials | Ended::Replaced) => {
             (Topic::SessionInvalid, "revoked")
         }
@@ -195,6 +210,7 @@ mod tests {
                 Over::Session(Ended::Replaced),
                 Some("session invalid: revoked"),
             ),
+            (Over::Token, Some("session invalid: expired")),
             (Over::Policy, Some("session invalid: policy")),
             (Over::TenantChanged, Some("session invalid: audience")),
             (Over::TenantGone, None),

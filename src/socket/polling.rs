@@ -14,6 +14,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Timestamp,
@@ -189,6 +190,8 @@ pub struct Session {
     conversation: Shared,
     place: Place,
     seen: AtomicI64,
+    /// Ready when it ends by what was said on it: the pending poll is answered then.
+    over: CancellationToken,
 }
 
 /// What ends a polling connection.
@@ -217,7 +220,18 @@ impl Session {
             conversation: Arc::new(Mutex::new(conversation)),
             place,
             seen: AtomicI64::new(now.0),
+            over: CancellationToken::new(),
         }
+    }
+
+    /// Ends it, for whatever was said on it.
+    pub fn end(&self) {
+        self.over.cancel();
+    }
+
+    /// Waits until it is ended so.
+    pub async fn ended(&self) {
+        self.over.cancelled().await;
     }
 
     /// The conversation on it.

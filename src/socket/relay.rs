@@ -17,14 +17,16 @@ use bytes::Bytes;
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, Sleep, sleep},
+    time::{Instant, Sleep, sleep, sleep_until},
 };
 
 use crate::{
     authz::{Over, Vigil},
     config::{SocketIdle, SocketRules},
+    session::Ended,
     socket::{
         Refused, Way,
+        conversation::News,
         lane::{Lane, Mode},
     },
     telemetry::{Kind, Metrics},
@@ -39,6 +41,9 @@ use outbox::Outbox;
 const SCRATCH: usize = 64 << 10;
 /// Reads of one direction before others get their turn.
 const ROUNDS: usize = 16;
+/// The bell rings no sooner, and no later.
+const SOONEST: Duration = Duration::from_millis(50);
+const LATEST: Duration = Duration::from_hours(1);
 /// How long what was sent before one leg went away may take to reach the other.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -92,6 +97,7 @@ impl End {
             Self::ClientGone => "client_gone",
             Self::UpstreamGone => "upstream_gone",
             Self::Over(Over::Session(ended)) => ended.as_str(),
+            Self::Over(Over::Token) => "token",
             Self::Over(Over::Policy) => "policy",
             Self::Over(Over::TenantChanged) => "tenant_changed",
             Self::Over(Over::TenantGone) => "tenant_gone",
@@ -103,14 +109,15 @@ impl End {
 }
 
 /// Relays until the end, which it also brings about: the last messages, the close frames, and
-/// a bounded time for the peers to answer them. `touch` is called when the session was used.
+/// a bounded time for the peers to answer them. `touch` is called when the session was used: with
+/// the vigil, which knows under whose login the connection is now.
 pub async fn relay<C, U>(
     mut client: Leg<C>,
     mut upstream: Leg<U>,
     vigil: Vigil,
     mut mode: Mode,
     setting: &Setting<'_>,
-    touch: impl FnMut(),
+    touch: impl FnMut(&Vigil),
 ) -> End
 where
     C: AsyncRead + AsyncWrite + Unpin,
@@ -121,7 +128,7 @@ where
     let mut down = Direction::new(Way::Down, &mode, &upstream.read);
     (client.read, upstream.read) = (Bytes::new(), Bytes::new());
     let end = {
-        let mut watch = Watch::new(vigil, setting, touch);
+        let mut watch = Watch::new(vigil, setting, touch, &mode);
         poll_fn(|cx| {
             run(
                 (&mut client.io, &mut upstream.io),
@@ -165,19 +172,30 @@ impl Drop for Open {
 struct Watch<T> {
     vigil: Vigil,
     alarm: Pin<Box<dyn Future<Output = ()>>>,
-    /// Rings when the open socket itself counts as use again.
-    tick: Option<Pin<Box<Sleep>>>,
-    tick_every: Duration,
+    /// Rings when the open socket itself counts as use again, or something is due.
+    bell: Option<Pin<Box<Sleep>>>,
+    /// When it counts as use, if it does.
+    touch_at: Option<Instant>,
+    touch_every: Duration,
     touch: T,
     /// Frames passed, changed, dropped.
     counters: [Counter; 3],
     linger: Option<Pin<Box<Sleep>>>,
+    /// It has just begun to bear with an idle session: what was judged before may not be written.
+    has_begun_to_bear: bool,
 }
 
-impl<T: FnMut()> Watch<T> {
-    fn new(vigil: Vigil, setting: &Setting<'_>, touch: T) -> Self {
+impl<T: FnMut(&Vigil)> Watch<T> {
+    fn new(vigil: Vigil, setting: &Setting<'_>, touch: T, mode: &Mode) -> Self {
         let alarm = vigil.alarm();
-        let tick_every = setting.touch_every.max(Duration::from_millis(100));
+        let touch_every = setting.touch_every.max(Duration::from_millis(100));
+        let counts = setting.rules.idle == SocketIdle::Absolute;
+        let touch_at = counts.then(|| Instant::now() + touch_every);
+        // What is due on an Engine.IO connection is asked at once, and then the bell is set.
+        let first = match mode {
+            Mode::EngineIo(_) => Some(Instant::now()),
+            Mode::Plain { .. } => touch_at,
+        };
         let counter = |kind: &str| {
             setting
                 .metrics
@@ -190,11 +208,13 @@ impl<T: FnMut()> Watch<T> {
         Self {
             vigil,
             alarm,
-            tick: (setting.rules.idle == SocketIdle::Absolute).then(|| Box::pin(sleep(tick_every))),
-            tick_every,
+            bell: first.map(|it| Box::pin(sleep_until(it))),
+            touch_at,
+            touch_every,
             touch,
             counters: ["passed", "changed", "dropped"].map(counter),
             linger: None,
+            has_begun_to_bear: false,
         }
     }
 
@@ -203,24 +223,108 @@ impl<T: FnMut()> Watch<T> {
         self.vigil.check(now).map_err(End::Over)
     }
 
+    /// As [`Watch::check`], but where the session went idle a connection that can be revived is
+    /// held: nothing passes it meanwhile.
+    fn check_or_bear(&mut self, mode: &mut Mode) -> Result<(), End> {
+        let checked = self.check();
+        let Err(End::Over(Over::Session(Ended::Idle))) = checked else {
+            return checked;
+        };
+        let Mode::EngineIo(guard) = mode else {
+            return checked;
+        };
+        if self.vigil.is_bearing() {
+            return checked;
+        }
+        let Some(until) = guard.begin_grace(self.vigil.now()) else {
+            return checked;
+        };
+        self.vigil.bear(until);
+        self.has_begun_to_bear = true;
+        self.alarm = self.vigil.alarm();
+        self.ring_soon();
+        Ok(())
+    }
+
+    /// Acts on what the last message told.
+    fn hear(&mut self, mode: &mut Mode) -> Result<(), End> {
+        let Mode::EngineIo(guard) = mode else {
+            return Ok(());
+        };
+        match guard.take_news() {
+            None => return Ok(()),
+            Some(News::Over(over)) => return Err(End::Over(over)),
+            Some(News::Due) => {}
+            Some(News::Adopted(identity)) => {
+                self.vigil.adopt(*identity).map_err(End::Over)?;
+                self.alarm = self.vigil.alarm();
+            }
+        }
+        self.ring_soon();
+        Ok(())
+    }
+
+    fn ring_soon(&mut self) {
+        if let Some(bell) = &mut self.bell {
+            bell.as_mut().reset(Instant::now());
+        }
+    }
+
     /// Polls everything that wakes a silent socket.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+    fn poll(&mut self, mode: &mut Mode, cx: &mut Context<'_>) -> Result<(), End> {
         while self.alarm.as_mut().poll(cx).is_ready() {
-            self.check()?;
+            self.check_or_bear(mode)?;
             if self.vigil.is_draining() {
                 return Err(End::Over(Over::Draining));
             }
             self.alarm = self.vigil.alarm();
         }
-        if let Some(tick) = &mut self.tick
-            && tick.as_mut().poll(cx).is_ready()
+        if let Some(bell) = &mut self.bell
+            && bell.as_mut().poll(cx).is_ready()
         {
-            (self.touch)();
-            tick.as_mut().reset(Instant::now() + self.tick_every);
-            // Registers the new deadline; it lies ahead.
-            if tick.as_mut().poll(cx).is_ready() {
-                cx.waker().wake_by_ref();
+            let next = self.ring(mode)?;
+            match (&mut self.bell, next) {
+                (Some(bell), Some(next)) => {
+                    bell.as_mut().reset(next);
+                    // Registers the new deadline; mostly it lies ahead.
+                    if bell.as_mut().poll(cx).is_ready() {
+                        cx.waker().wake_by_ref();
+                    }
+                }
+                _ => self.bell = None,
             }
+        }
+        Ok(())
+    }
+
+    /// Does what is due. When to ring again.
+    fn ring(&mut self, mode: &mut Mode) -> Result<Option<Instant>, End> {
+        let now = Instant::now();
+        if self.touch_at.is_some_and(|it| it <= now) {
+            if !self.vigil.is_bearing() {
+                (self.touch)(&self.vigil);
+            }
+            self.touch_at = Some(now + self.touch_every);
+        }
+        let Mode::EngineIo(guard) = mode else {
+            return Ok(self.touch_at);
+        };
+        let time = self.vigil.now();
+        let due = guard.due(time).map_err(End::Over)?;
+        // (Never sooner than a moment: a clock that stands must not make the bell ring on and on.)
+        let due = due.map(|it| now + time.until(it).max(SOONEST).min(LATEST));
+        Ok([due, self.touch_at]
+            .into_iter()
+            .flatten()
+            .min()
+            .or(Some(now + LATEST)))
+    }
+
+    /// What was judged while the session lived and is not written yet, `waiting` or not, must not
+    /// be written any more.
+    fn must_end(&mut self, waiting: bool) -> Result<(), End> {
+        if std::mem::take(&mut self.has_begun_to_bear) && waiting {
+            return Err(End::Over(Over::Session(Ended::Idle)));
         }
         Ok(())
     }
@@ -286,9 +390,11 @@ fn run<C, U, T>(
 where
     C: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
-    T: FnMut(),
+    T: FnMut(&Vigil),
 {
-    if let Err(end) = watch.poll(cx) {
+    let polled = watch.poll(mode, cx);
+    let waiting = !up.outbox.is_empty() || !down.outbox.is_empty();
+    if let Err(end) = polled.and_then(|()| watch.must_end(waiting)) {
         return Poll::Ready(end);
     }
     for way in [Way::Up, Way::Down, Way::Down] {
@@ -300,6 +406,14 @@ where
             Way::Up => pump(up, client, upstream, mode, watch, cx),
             Way::Down => pump(down, upstream, client, mode, watch, cx),
         };
+        // (Its own was empty when it began to read.)
+        let waiting = match way {
+            Way::Up => !down.outbox.is_empty(),
+            Way::Down => !up.outbox.is_empty(),
+        };
+        if let Err(end) = watch.must_end(waiting) {
+            return Poll::Ready(end);
+        }
         if let Poll::Ready(end) = state {
             // A leg that goes away after a close frame was no accident.
             let said_goodbye = match end {
@@ -346,7 +460,7 @@ fn pump<S, D, T>(
 where
     S: AsyncRead + Unpin,
     D: AsyncWrite + Unpin,
-    T: FnMut(),
+    T: FnMut(&Vigil),
 {
     for _ in 0..ROUNDS {
         while !direction.outbox.is_empty() {
@@ -429,7 +543,7 @@ fn take_in<D, T>(
 ) -> Result<(), End>
 where
     D: AsyncWrite + Unpin,
-    T: FnMut(),
+    T: FnMut(&Vigil),
 {
     if direction.inbox.is_empty() {
         let done = judge(direction, read, sink, mode, watch, cx)?;
@@ -459,10 +573,11 @@ fn judge<D, T>(
 ) -> Result<usize, End>
 where
     D: AsyncWrite + Unpin,
-    T: FnMut(),
+    T: FnMut(&Vigil),
 {
     let (mut done, mut used) = (0, 0);
     let mut out = Vec::new();
+    watch.check_or_bear(mode)?;
     while done < input.len() {
         out.clear();
         let rest = input.get(done..).unwrap_or_default();
@@ -470,6 +585,7 @@ where
             .lane
             .run(rest, mode, &mut out)
             .map_err(|refused| End::Refused(direction.way, refused))?;
+        watch.hear(mode)?;
         for bytes in [rest.get(..run.verbatim).unwrap_or_default(), &out] {
             send(direction, bytes, sink, watch, cx)?;
         }
@@ -484,8 +600,8 @@ where
             break;
         }
     }
-    if used > 0 && direction.way == Way::Up {
-        (watch.touch)();
+    if used > 0 && direction.way == Way::Up && !watch.vigil.is_bearing() {
+        (watch.touch)(&watch.vigil);
     }
     Ok(done)
 }
@@ -500,7 +616,7 @@ fn send<D, T>(
 ) -> Result<(), End>
 where
     D: AsyncWrite + Unpin,
-    T: FnMut(),
+    T: FnMut(&Vigil),
 {
     if bytes.is_empty() {
         return Ok(());

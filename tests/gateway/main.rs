@@ -27,3 +27,5 @@ mod http2_sockets;
 mod sockets;
 /// Handshakes and certificates.
 mod tls;
+/// Tokens in messages.
+mod tokens;

@@ -97,11 +97,14 @@ const SOCKETIO: Section = Section {
             "false",
             "Whether each message to uibuilder is told who sent it, in `_auth`.",
         ),
+        key(
+            "mode",
+            Choice(&["session", "in-band"]),
+            "\"session\"",
+            "What client messages have to show: `session` nothing, the connection's session speaks for them; `in-band` a token each, in `_auth.jwt`, or a connection that showed one that is still good.",
+        ),
     ],
-    later: &[Later {
-        name: "mode",
-        only: Some("session"),
-    }],
+    later: &[],
 };
 
 /// The sections, in the order in which they are told.
@@ -644,7 +647,7 @@ pub(in super::super) const SECTIONS: &[Section] = &[
                 "socketio",
                 Group(&SOCKETIO),
                 "{ eio3 = false, namespaces = [] }",
-                "How its Socket.IO is judged: `eio3` (whether Engine.IO 3 and JSONP are let through, `false`), `namespaces` (which may be opened; empty: all), `annotate` (whether each message to uibuilder is told who sent it in `_auth`, `false`).",
+                "How its Socket.IO is judged: `eio3` (whether Engine.IO 3 and JSONP are let through, `false`), `namespaces` (which may be opened; empty: all), `annotate` (whether each message to uibuilder is told who sent it in `_auth`, `false`), `mode` (`session`, or `in-band`: each message of a client shows a token).",
             ),
         ],
         later: &[

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::{
-    HostPattern, PathPattern, Policy, Rule, SocketIo, TenantConfig,
+    HostPattern, PathPattern, Policy, Rule, SocketIo, SocketMode, TenantConfig,
     fault::Complaints,
     keys,
     raw::Entry,
@@ -65,6 +65,7 @@ fn tenant(it: &mut Section<'_>, line: usize) -> TenantConfig {
                 eio3: it.flag("eio3").unwrap_or_default(),
                 namespaces: it.list("namespaces", value::namespace).unwrap_or_default(),
                 annotate: it.flag("annotate").unwrap_or_default(),
+                mode: it.choice("mode", SocketMode::parse).unwrap_or_default(),
             })
             .unwrap_or_default(),
     }

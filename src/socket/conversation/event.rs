@@ -19,7 +19,9 @@ const CHANNELS: [(&str, Channel); 2] = [
     ("uiBuilderControl", Channel::Control),
 ];
 /// What we act on in a message.
-const MARKED: [&str; 3] = ["_client", "_socketId", "_auth"];
+const MARKED: [&str; 4] = ["_client", "_socketId", "_auth", "uibuilderCtrl"];
+/// What of the control messages hands in a token, and is for us alone.
+const HANDS_IN: [&str; 2] = ["auth", "authorise"];
 
 /// What an event is to uibuilder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,9 +46,20 @@ pub(super) struct Spoken<'a> {
     marked: Vec<Member>,
 }
 
-/// Reads the event whose JSON begins at byte `at` of `text`. `every`: the tenant's own events may
-/// carry a token, too.
-pub(super) fn read(text: &str, at: usize, every: bool) -> Result<Spoken<'_>, Refused> {
+/// What of a message is a token.
+#[derive(Debug, Default)]
+pub(super) struct Carried<'a> {
+    /// `_auth.jwt`; empty when it is no plain text.
+    pub(super) token: Option<&'a str>,
+    /// It is one of ours, or may be in disguise.
+    pub(super) is_ours: bool,
+    /// The message's `_auth` without it.
+    pub(super) without: Option<String>,
+}
+
+/// Reads the event whose JSON begins at byte `at` of `text`. `control` is the event of control
+/// messages.
+pub(super) fn read<'a>(text: &'a str, at: usize, control: &str) -> Result<Spoken<'a>, Refused> {
     let mut reader = Reader::new(text, at);
     let name = (|| {
         reader.take(b'[')?;
@@ -63,14 +76,13 @@ pub(super) fn read(text: &str, at: usize, every: bool) -> Result<Spoken<'_>, Ref
         return Err(Refused::Grammar("a reserved event"));
     }
     let mut channel = Channel::Other;
-    for (word, of) in CHANNELS {
+    for (word, of) in CHANNELS.into_iter().chain([(control, Channel::Control)]) {
         match json::means(name, word) {
             Same::No => {}
             Same::Plainly => channel = of,
             Same::Disguised => return Err(Refused::Grammar("an event's name in disguise")),
         }
     }
-    let looked_at = every || channel != Channel::Other;
     let (mut first, mut marked) = (None, Vec::new());
     whole(reader, |reader| {
         loop {
@@ -80,7 +92,7 @@ pub(super) fn read(text: &str, at: usize, every: bool) -> Result<Spoken<'_>, Ref
                 _ => return reader.take(b']'),
             }
             reader.space();
-            let argument = if looked_at && first.is_none() && reader.peek() == Some(b'{') {
+            let argument = if first.is_none() && reader.peek() == Some(b'{') {
                 let object = reader.object(1, |it| {
                     if is_marked(slice(text, it.key.clone())) {
                         marked.push(it);
@@ -108,23 +120,50 @@ fn is_marked(key: &str) -> bool {
 }
 
 impl Spoken<'_> {
+    /// The token that it carries, if any. `annotated`: whatever means `_auth` is taken out of a
+    /// message to uibuilder, so that one in disguise is refused no more, but worth nothing.
+    pub(super) fn carried(&self, annotated: bool) -> Result<Carried<'_>, Refused> {
+        let found = sole(self.text, &self.marked, "_auth").and_then(|auth| match auth {
+            Some(auth) => carried(slice(self.text, auth.value.clone())),
+            None => Ok(Carried::default()),
+        });
+        match found {
+            Err(_) if annotated && self.channel != Channel::Other => Ok(Carried {
+                token: Some(""),
+                is_ours: true,
+                without: None,
+            }),
+            found => found,
+        }
+    }
+
+    /// Whether, on the control channel, it is for us: it hands in a token and says nothing else.
+    pub(super) fn hands_in_a_token(&self) -> Result<bool, Refused> {
+        let said = sole(self.text, &self.marked, "uibuilderCtrl")?;
+        Ok(said
+            .and_then(|it| plain(self.text, it))
+            .is_some_and(|it| HANDS_IN.contains(&it)))
+    }
+
     /// Writes what goes on of it, where that is not what came. `own_sid` is the client's
-    /// `socket.id`; `auth` what we say of who sent it, where the tenant wants to know.
+    /// `socket.id`; `auth` what we say of who sent it, where the tenant wants to know;
+    /// `without_token` its own `_auth` without a token of ours.
     pub(super) fn rewrite(
         &self,
         own_sid: Option<&str>,
         auth: Option<&str>,
+        without_token: Option<&str>,
         out: &mut Vec<u8>,
     ) -> Result<Verdict, Refused> {
         if self.channel == Channel::Other {
-            return self.clean(None, None, out);
+            return self.clean(None, None, without_token, out);
         }
         let client = sole(self.text, &self.marked, "_client")?;
         let foreign = sole(self.text, &self.marked, "_socketId")?
             .filter(|it| own_sid.is_none() || plain(self.text, it) != own_sid);
         match auth {
             Some(auth) => self.annotate([client, foreign], auth, out),
-            None => self.clean(client, foreign, out),
+            None => self.clean(client, foreign, without_token, out),
         }
     }
 
@@ -133,13 +172,10 @@ impl Spoken<'_> {
         &self,
         client: Option<&Member>,
         foreign: Option<&Member>,
+        without_token: Option<&str>,
         out: &mut Vec<u8>,
     ) -> Result<Verdict, Refused> {
         let auth = sole(self.text, &self.marked, "_auth")?;
-        let without_token = match auth {
-            Some(auth) => without_token(slice(self.text, auth.value.clone()))?,
-            None => None,
-        };
         let Some((object, _)) = &self.first else {
             return Ok(Verdict::Pass);
         };
@@ -154,8 +190,8 @@ impl Spoken<'_> {
                 if client == Some(member) || foreign == Some(member) {
                     return Fate::Remove;
                 }
-                match &without_token {
-                    Some(value) if auth == Some(member) => Fate::Become(value.clone()),
+                match without_token {
+                    Some(value) if auth == Some(member) => Fate::Become(value.to_owned()),
                     _ => Fate::Keep,
                 }
             },
@@ -234,38 +270,42 @@ impl Spoken<'_> {
     }
 }
 
-/// A message's `_auth` without a token of ours, where there is one in it: no credential of ours
-/// reaches a flow.
-fn without_token(auth: &str) -> Result<Option<String>, Refused> {
+/// The token of a message's `_auth`, and what is left without it: no credential of ours reaches a
+/// flow.
+fn carried(auth: &str) -> Result<Carried<'_>, Refused> {
     if !auth.starts_with('{') {
-        return Ok(None);
+        return Ok(Carried::default());
     }
     let mut members = Vec::new();
     let object = whole(Reader::new(auth, 0), |reader| {
         reader.object(2, |it| members.push(it))
     })?;
-    let ours = sole(auth, &members, "jwt")?.filter(|jwt| {
-        let token = json::inner(slice(auth, jwt.value.clone()));
-        // A token has nothing to escape; one that escapes all the same is not shown to anybody.
-        token.contains('\\') || token::is_ours(format!("Bearer {token}"))
-    });
-    let Some(ours) = ours else {
-        return Ok(None);
+    let Some(jwt) = sole(auth, &members, "jwt")? else {
+        return Ok(Carried::default());
     };
-    let mut out = Vec::new();
-    splice(
-        auth,
-        &object,
-        &members,
-        |member| {
-            if member == ours {
-                Fate::Remove
-            } else {
-                Fate::Keep
-            }
-        },
-        None,
-        &mut out,
-    );
-    String::from_utf8(out).map(Some).map_err(|_| JSON)
+    let token = plain(auth, jwt);
+    // A token has nothing to escape; one that escapes all the same is not shown to anybody.
+    let is_ours = match token {
+        Some(token) => token::is_ours(format!("Bearer {token}")),
+        None => jwt.kind == json::Kind::String,
+    };
+    let without = is_ours
+        .then(|| {
+            let mut out = Vec::new();
+            let fate = |member: &Member| {
+                if member == jwt {
+                    Fate::Remove
+                } else {
+                    Fate::Keep
+                }
+            };
+            splice(auth, &object, &members, fate, None, &mut out);
+            String::from_utf8(out).map_err(|_| JSON)
+        })
+        .transpose()?;
+    Ok(Carried {
+        token: Some(token.unwrap_or_default()),
+        is_ours,
+        without,
+    })
 }

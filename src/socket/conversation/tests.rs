@@ -14,6 +14,10 @@ pub(crate) fn terms_of(user: &str, login: u8) -> Terms {
         mode: SocketMode::Session,
         annotate: false,
         owner: None,
+        reception: None,
+        grace: Duration::from_mins(1),
+        control_event: "uiBuilderControl".to_owned(),
+        login_url: "https://auth.example.net/login".to_owned(),
     }
 }
 
@@ -242,7 +246,7 @@ fn w7_the_farewell_names_every_namespace_once() {
     judge(&mut it, Way::Up, "40").unwrap();
     let notice = Notice {
         event: "uiBuilderControl",
-        topic: notice::Topic::Logoff,
+        topic: Topic::Logoff,
         reason: Some("revoked"),
         login_url: "https://auth.example.com/login",
         auth: None,

@@ -33,7 +33,7 @@ fn close(end: End) -> Option<(u16, &'static str)> {
     Some(match end {
         End::Closed => return None,
         End::ClientGone | End::UpstreamGone => (1001, "the other side is gone"),
-        End::Over(Over::Session(Ended::Idle | Ended::LoginExpired)) => {
+        End::Over(Over::Session(Ended::Idle | Ended::LoginExpired) | Over::Token) => {
             (1008, "the session has expired")
         }
         End::Over(Over::Session(_)) => (1008, "the session is over"),

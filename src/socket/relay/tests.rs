@@ -145,7 +145,7 @@ impl Stage {
             self.vigil(),
             mode,
             &setting,
-            || self.touched.set(self.touched.get() + 1),
+            |_| self.touched.set(self.touched.get() + 1),
         );
         let client = End2::new(client, Way::Up);
         let server = End2::new(server, Way::Down);
