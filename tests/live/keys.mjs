@@ -141,6 +141,7 @@ test('a passkey signs in without name and password, from the button and in the n
   await person.cdp.send('WebAuthn.setAutomaticPresenceSimulation', { authenticatorId, enabled: false });
   await person.page.goto(gate.url('r1', '/?from=here'));
   await person.page.getByRole('button', { name: 'Sign in with a passkey' }).waitFor();
+  faults.push(...(await look(person.page, 'login-passkey')));
   await person.cdp.send('WebAuthn.setAutomaticPresenceSimulation', { authenticatorId, enabled: true });
   await person.page.getByRole('button', { name: 'Sign in with a passkey' }).click();
   await person.page.waitForURL(gate.url('r1', '/?from=here'));
