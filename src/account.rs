@@ -16,6 +16,7 @@ use crate::{
     telemetry::audit::Actor,
 };
 
+mod app;
 mod attempts;
 pub mod bans;
 mod change;
@@ -28,6 +29,7 @@ mod setup;
 mod totp;
 pub mod upkeep;
 
+pub use app::AppConnected;
 pub use change::{PasswordChange, ProfileChange};
 pub use keys::{Allowed, KeyCheck, Keys, Registration, Strength};
 pub use password::WeakPassword;

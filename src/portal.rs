@@ -253,6 +253,8 @@ async fn portal_page(visit: &mut Visit<'_>) -> Answer {
         ("/login/again", Verb::Post) => fresh::check(visit).await,
         ("/account", Verb::Get) => account::show(visit).await,
         ("/account/factors", Verb::Get) => account::factors::show(visit).await,
+        ("/account/factors/app", Verb::Get) => account::factors::show_app(visit).await,
+        ("/account/factors/app", Verb::Post) => account::factors::connect_app(visit).await,
         ("/account/factors/start", Verb::Post) => account::factors::start(visit).await,
         ("/account/factors/add", Verb::Post) => account::factors::add(visit).await,
         ("/account/factors/rename", Verb::Post) => account::factors::rename(visit).await,

@@ -19,6 +19,7 @@ pub fn gallery() -> Vec<(&'static str, String)> {
     let mut pages = signing_in();
     pages.extend(setting_up());
     pages.push(factors());
+    pages.push(app());
     pages.extend(account());
     pages.extend(own_account());
     pages.extend(refusals());
@@ -179,6 +180,20 @@ fn setting_up() -> Vec<(&'static str, String)> {
             }),
         ),
     ]
+}
+
+fn app() -> (&'static str, String) {
+    let uri = "otpauth://totp/example.com:alice?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=example.com";
+    let page = view::AccountApp {
+        here: "/account/factors",
+        replaces: true,
+        qr: qr::svg(uri),
+        uri,
+        groups: qr::groups("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"),
+        draft: "x",
+        ..Default::default()
+    };
+    ("account-app", render(&page))
 }
 
 fn factors() -> (&'static str, String) {

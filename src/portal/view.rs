@@ -89,6 +89,28 @@ pub(super) struct Key<'a> {
     pub(super) errors: Vec<FieldError>,
 }
 
+/// An authenticator app, from the account page.
+#[derive(Debug, Default, Template)]
+#[template(path = "account_app.html")]
+pub(super) struct AccountApp<'a> {
+    /// Which part this is.
+    pub(super) here: &'static str,
+    /// Whether there is one, which goes.
+    pub(super) replaces: bool,
+    /// The QR code as SVG, made by [`super::qr`].
+    pub(super) qr: String,
+    /// `otpauth://...`
+    pub(super) uri: &'a str,
+    /// The secret, four characters at a time.
+    pub(super) groups: Vec<String>,
+    /// What the form carries from step to step, sealed.
+    pub(super) draft: &'a str,
+    /// Above the errors.
+    pub(super) errors_title: &'static str,
+    /// What to put right.
+    pub(super) errors: Vec<FieldError>,
+}
+
 /// One key or passkey.
 #[derive(Debug, Clone, Default)]
 pub(super) struct FactorLine {
@@ -468,6 +490,14 @@ mod tests {
                 action: EVIL.to_owned(),
                 errors: error(),
                 ..Key::default()
+            }
+            .render(),
+            AccountApp {
+                uri: EVIL,
+                draft: EVIL,
+                groups: vec![EVIL.to_owned()],
+                errors: error(),
+                ..AccountApp::default()
             }
             .render(),
             AccountFactors {

@@ -1,19 +1,20 @@
 //! Second steps: which there are, another one, another name, one less.
 
-use http::StatusCode;
+use http::{Response, StatusCode};
 use serde::Deserialize;
 
 use super::super::{
     Answer, Visit, api, complete, form, form_page,
     fresh::{self, Fresh},
-    key, local,
+    key, local, qr,
     view::{self, FieldError},
 };
 use super::date;
 use crate::{
-    account::Registration,
+    account::{AppConnected, Registration, SetupDraft},
+    body::Body,
     reply::{Refusal, json},
-    store::{Change, CredentialKind, Removed, StoreError},
+    store::{Change, CredentialKind, Removed, StoreError, UserRecord},
 };
 
 const HERE: &str = "/account/factors";
@@ -161,6 +162,70 @@ pub(in super::super) async fn add(visit: &mut Visit<'_>) -> Answer {
             wrong(visit, "Its answer does not fit this server. Try again.").await
         }
     }
+}
+
+const APP: &str = "/account/factors/app";
+
+/// Shows a secret for an authenticator app; nothing is stored.
+pub(in super::super) async fn show_app(visit: &mut Visit<'_>) -> Answer {
+    let identity = match fresh::factor(visit, APP).await? {
+        Fresh::Given(identity) => identity,
+        Fresh::Asked(detour) => return Ok(detour),
+    };
+    let user = complete::user_of(visit, identity).await?;
+    let session = identity.lease().cell.sid;
+    let draft = visit.desk.accounts.begin_app(&user, &session);
+    Ok(app_page(StatusCode::OK, &user, &draft, Vec::new()))
+}
+
+/// Connects the app that has the secret.
+pub(in super::super) async fn connect_app(visit: &mut Visit<'_>) -> Answer {
+    let form = form::read(visit).await?;
+    let identity = match fresh::factor(visit, APP).await? {
+        Fresh::Given(identity) => identity,
+        Fresh::Asked(detour) => return Ok(detour),
+    };
+    let user = complete::user_of(visit, identity).await?;
+    let (session, from) = (identity.lease().cell.sid, visit.actor());
+    let (draft, code) = (form.text("draft"), form.text("code"));
+    let accounts = &visit.desk.accounts;
+    let done = accounts
+        .finish_app(&user, draft, code, session, &from)
+        .await?;
+    match done {
+        AppConnected::Done(_) => {
+            follow(visit, &user.id).await?;
+            Ok(local("/account/factors?done=added"))
+        }
+        AppConnected::WrongCode(draft) => {
+            let words = "That code is not the new app's. Wait for the next one.";
+            let errors = vec![FieldError::new("code", words)];
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            Ok(app_page(status, &user, &draft, errors))
+        }
+        AppConnected::Over => Ok(local(APP)),
+    }
+}
+
+fn app_page(
+    status: StatusCode,
+    user: &UserRecord,
+    draft: &SetupDraft,
+    errors: Vec<FieldError>,
+) -> Response<Body> {
+    form_page(
+        status,
+        &view::AccountApp {
+            here: HERE,
+            replaces: user.totp_sealed.is_some(),
+            qr: qr::svg(&draft.uri),
+            uri: &draft.uri,
+            groups: qr::groups(draft.secret.reveal()),
+            draft: &draft.sealed,
+            errors_title: "That did not work",
+            errors,
+        },
+    )
 }
 
 /// Gives one another name.

@@ -436,6 +436,43 @@ async fn factors_are_renamed_and_removed_but_for_the_last() {
 }
 
 #[tokio::test]
+async fn another_app_takes_the_place_of_the_one_before_once_its_code_is_typed() {
+    let town = town().await;
+    let other = signed_in(&town, "alice").await;
+    let browser = signed_in(&town, "alice").await;
+    let url = at(PORTAL, "/account/factors/app");
+    let shown = browser.get(&url, OWN_PAGE).await;
+    let cut = |text: &str, from: &str, to: char| {
+        let after = text.split(from).nth(1).unwrap().to_owned();
+        after.split(to).next().unwrap().to_owned()
+    };
+    let draft = cut(&shown.text, "name=\"draft\" value=\"", '"');
+    let secret = Secret::new(cut(&shown.text, "secret=", '&'));
+    // Its old app's code is not the new one's, and the draft is this session's only.
+    let old = town.code(&alices_secret());
+    let fields = [("draft", draft.as_str()), ("code", old.as_str())];
+    assert_eq!(browser.post(&url, &fields).await.status, 422);
+    let new = town.code(&secret);
+    let fields = [("draft", draft.as_str()), ("code", new.as_str())];
+    assert_eq!(
+        other.post(&url, &fields).await.location(),
+        "/account/factors/app"
+    );
+    let done = browser.post(&url, &fields).await;
+    assert_eq!(done.location(), "/account/factors?done=added");
+    assert_eq!(other.get(&at(PORTAL, "/account"), TYPED).await.status, 303);
+    town.next_code();
+    for (secret, status) in [(alices_secret(), 401), (secret, 303)] {
+        let browser = half_way(&town, "alice").await;
+        let code = town.code(&secret);
+        let done = browser
+            .post(&at(PORTAL, "/login/code"), &[("code", &code)])
+            .await;
+        assert_eq!(done.status, status);
+    }
+}
+
+#[tokio::test]
 async fn factors_change_only_after_a_fresh_factor_and_end_other_sessions() {
     let (town, _) = with_key("key", |_| {}).await;
     let other = signed_in(&town, "alice").await;
