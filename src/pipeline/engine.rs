@@ -253,7 +253,7 @@ impl Pipeline {
         Ok(Response::from_parts(head, Body::full(body)))
     }
 
-    /// The clean end of a polling connection: why, `41` and `1` for the client, `41` for the
+    /// The clean end of a polling connection: why and `41` for the client, `41` for the
     /// upstream by a POST of ours, which is waited for a moment.
     async fn goodbye(&self, session: &Session, (topic, reason): Words) -> Response<Body> {
         let config = self.house.config.load();

@@ -197,7 +197,7 @@ pub struct Session {
 /// What ends a polling connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Farewell {
-    /// The body that answers the client's pending poll: why, `41` per namespace, and `1`.
+    /// The body that answers the client's pending poll: why, and `41` per namespace; `1` where there is none.
     pub answer: Bytes,
     /// A POST of ours to the upstream: `41` per namespace. `None`: it was sent before.
     pub post: Option<Post>,
@@ -248,7 +248,12 @@ impl Session {
                 append(&mut answer, message.as_bytes());
             }
         }
-        append(&mut answer, b"1");
+        // With a close packet in the same payload the official client would close at once, and
+        // throw away the messages in front of it, which it looks at a moment later. After its
+        // `41`s it closes by itself.
+        if answer.is_empty() {
+            answer.extend_from_slice(b"1");
+        }
         let mut body = Vec::new();
         for message in conversation.farewell_up() {
             append(&mut body, message.as_bytes());
@@ -534,7 +539,7 @@ mod tests {
         )
         .unwrap();
         let farewell = session.farewell(None);
-        assert_eq!(farewell.answer, &b"41/app,\x1e41\x1e1"[..]);
+        assert_eq!(farewell.answer, &b"41/app,\x1e41"[..]);
         let post = farewell.post.unwrap();
         assert_eq!(post.body, &b"41/app,\x1e41"[..]);
         assert_eq!(post.target, "/socket.io/?EIO=4&transport=polling&sid=abc");

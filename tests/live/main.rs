@@ -60,6 +60,11 @@ const SCRIPTS: &[Script] = &[
         needs: Needs::Nothing,
     },
     Script {
+        name: "tokens",
+        limit: Duration::from_mins(5),
+        needs: Needs::Nothing,
+    },
+    Script {
         name: "nodered",
         limit: Duration::from_mins(10),
         needs: Needs::Engine,
