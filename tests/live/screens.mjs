@@ -15,10 +15,13 @@ const here = path.dirname(fileURLToPath(import.meta.url));
 const gallery = path.join(here, 'out', 'gallery');
 const out = path.join(here, 'out', 'screens');
 const sheet = fs.readFileSync(path.join(here, '..', '..', 'web', 'portal.css'));
+const script = fs.readFileSync(path.join(here, '..', '..', 'web', 'keys.js'));
 const { chromium } = createRequire(path.join(process.env.PLAYWRIGHT_FROM ?? here, 'x.js'))('playwright-core');
 
 const POLICY =
   "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+// What the pages that ask for keys may do beside that.
+const SCRIPT_POLICY = `${POLICY}; script-src 'self'; connect-src 'self'`;
 const SIZES = [[1280, 800], [768, 1024], [360, 740], [320, 640]];
 const SHOWN = new Set([1280, 360]);
 
@@ -35,6 +38,15 @@ if (names.length === 0) {
 
 const server = http.createServer((request, response) => {
   const address = new URL(request.url, 'http://x');
+  if (address.pathname.startsWith('/.portcullis/keys-')) {
+    response.writeHead(200, { 'content-type': 'text/javascript; charset=utf-8' });
+    return response.end(script);
+  }
+  if (address.pathname.startsWith('/.portcullis/api/')) {
+    // No challenge: nobody is there to answer it.
+    response.writeHead(200, { 'content-type': 'application/json' });
+    return response.end('{}');
+  }
   if (address.pathname.startsWith('/.portcullis/portal-')) {
     response.writeHead(200, { 'content-type': 'text/css; charset=utf-8' });
     return response.end(sheet);
@@ -44,13 +56,14 @@ const server = http.createServer((request, response) => {
     response.writeHead(404);
     return response.end();
   }
+  const html = fs.readFileSync(file, 'utf8');
   response.writeHead(200, {
     'content-type': 'text/html; charset=utf-8',
-    'content-security-policy': POLICY,
+    'content-security-policy': html.includes('/.portcullis/keys-') ? SCRIPT_POLICY : POLICY,
     'x-content-type-options': 'nosniff',
   });
   // Pages that look again by themselves would leave while they are being measured.
-  response.end(fs.readFileSync(file, 'utf8').replaceAll('http-equiv="refresh"', 'name="refresh"'));
+  response.end(html.replaceAll('http-equiv="refresh"', 'name="refresh"'));
 });
 await new Promise((done) => server.listen(0, '127.0.0.1', done));
 const origin = `http://127.0.0.1:${server.address().port}`;
