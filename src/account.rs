@@ -1,4 +1,4 @@
-//! Users, groups, passwords, TOTP, invitations.
+//! Users, groups, passwords, TOTP, keys and passkeys, invitations.
 //!
 //! Passwords are hashed with argon2id on a few threads of their own, behind a short queue: a
 //! flood of logins is answered [`PasswordCheck::Busy`] and stops nobody else. Whoever asks
