@@ -76,7 +76,8 @@ pub(super) fn read<'a>(text: &'a str, at: usize, control: &str) -> Result<Spoken
         return Err(Refused::Grammar("a reserved event"));
     }
     let mut channel = Channel::Other;
-    for (word, of) in CHANNELS.into_iter().chain([(control, Channel::Control)]) {
+    let of_file = Some((control, Channel::Control)).filter(|it| it.0 != "uiBuilderControl");
+    for (word, of) in CHANNELS.into_iter().chain(of_file) {
         match json::means(name, word) {
             Same::No => {}
             Same::Plainly => channel = of,
@@ -116,7 +117,11 @@ pub(super) fn read<'a>(text: &'a str, at: usize, control: &str) -> Result<Spoken
 
 /// Whether a message's key is one that we act on, disguised or not.
 fn is_marked(key: &str) -> bool {
-    MARKED.iter().any(|it| json::means(key, it) != Same::No)
+    // Whatever means one of them begins as one of them does, or with an escape.
+    matches!(
+        json::inner(key).as_bytes().first(),
+        Some(b'_' | b'u' | b'\\')
+    ) && MARKED.iter().any(|it| json::means(key, it) != Same::No)
 }
 
 impl Spoken<'_> {
