@@ -12,6 +12,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
+    sync::OwnedSemaphorePermit,
 };
 use tokio_util::task::TaskTracker;
 
@@ -22,13 +23,19 @@ use crate::{
         Arrival,
         wire::{Bounds, Guarded, Watch},
     },
-    pipeline::{Pipeline, Visitor},
+    pipeline::{Pipeline, Place, Visitor},
     tls::{Spoken, Tls},
 };
 
 /// Serves one TLS connection to its end.
-pub async fn serve_tls(pipeline: Rc<Pipeline>, tls: Tls, stream: TcpStream, peer: SocketAddr) {
-    let _counted = pipeline.connected();
+pub async fn serve_tls(
+    pipeline: Rc<Pipeline>,
+    tls: Tls,
+    stream: TcpStream,
+    peer: SocketAddr,
+    permit: OwnedSemaphorePermit,
+) {
+    let place = pipeline.place(permit);
     let Ok(local) = stream.local_addr() else {
         return;
     };
@@ -46,14 +53,19 @@ pub async fn serve_tls(pipeline: Rc<Pipeline>, tls: Tls, stream: TcpStream, peer
         tls: Some(secured.server_name),
     };
     match secured.spoken {
-        Spoken::Http1 => serve_http1(pipeline, arrival, secured.stream).await,
-        Spoken::Http2 => serve_http2(pipeline, arrival, secured.stream).await,
+        Spoken::Http1 => serve_http1(pipeline, arrival, place, secured.stream).await,
+        Spoken::Http2 => serve_http2(pipeline, arrival, place, secured.stream).await,
     }
 }
 
 /// Serves one plain connection to its end: redirects, and the plain hosts of open mode.
-pub async fn serve_plain(pipeline: Rc<Pipeline>, stream: TcpStream, peer: SocketAddr) {
-    let _counted = pipeline.connected();
+pub async fn serve_plain(
+    pipeline: Rc<Pipeline>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    permit: OwnedSemaphorePermit,
+) {
+    let place = pipeline.place(permit);
     let Ok(local) = stream.local_addr() else {
         return;
     };
@@ -64,20 +76,22 @@ pub async fn serve_plain(pipeline: Rc<Pipeline>, stream: TcpStream, peer: Socket
             local,
             tls: None,
         },
+        place,
         stream,
     )
     .await;
 }
 
-fn visitor(arrival: Arrival, watch: Option<Watch>) -> Rc<Visitor> {
+fn visitor(arrival: Arrival, place: Rc<Place>, watch: Option<Watch>) -> Rc<Visitor> {
     Rc::new(Visitor {
         arrival,
         remembered: RefCell::default(),
         watch,
+        place,
     })
 }
 
-async fn serve_http1<IO>(pipeline: Rc<Pipeline>, arrival: Arrival, stream: IO)
+async fn serve_http1<IO>(pipeline: Rc<Pipeline>, arrival: Arrival, place: Rc<Place>, stream: IO)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -89,7 +103,7 @@ where
         lines: limits.headers,
     };
     let (guarded, watch) = Guarded::new(stream, bounds);
-    let visitor = visitor(arrival, Some(watch));
+    let visitor = visitor(arrival, place, Some(watch));
     let service = service_fn(move |request: Request<Incoming>| {
         let (pipeline, visitor) = (Rc::clone(&pipeline), Rc::clone(&visitor));
         async move {
@@ -120,14 +134,14 @@ where
     }
 }
 
-async fn serve_http2<IO>(pipeline: Rc<Pipeline>, arrival: Arrival, stream: IO)
+async fn serve_http2<IO>(pipeline: Rc<Pipeline>, arrival: Arrival, place: Rc<Place>, stream: IO)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let limits = pipeline.limits();
     let (stop, peer) = (pipeline.draining.clone(), arrival.peer);
     let executor = Local(pipeline.tasks.clone());
-    let visitor = visitor(arrival, None);
+    let visitor = visitor(arrival, place, None);
     let service = service_fn(move |request: Request<Incoming>| {
         let (pipeline, visitor) = (Rc::clone(&pipeline), Rc::clone(&visitor));
         // Boxed: hyper moves it three times on its way into a task, and it is large.

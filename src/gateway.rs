@@ -296,24 +296,25 @@ impl Worker {
                             return;
                         };
                         let (pipeline, tls) = (Rc::clone(&pipeline), tls.clone());
-                        spawn.spawn_local(async move {
-                            connection::serve_tls(pipeline, tls, stream, peer).await;
-                            drop(place);
-                        });
+                        spawn
+                            .spawn_local(connection::serve_tls(pipeline, tls, stream, peer, place));
                     })
                     .await;
                     report(took);
                 });
             }
+            // As many again, and none of theirs: a flood in the clear shuts nobody out of TLS.
+            let places = Arc::new(tokio::sync::Semaphore::new(most));
             for listener in self.http {
-                let (pipeline, stop, spawn) = (Rc::clone(&pipeline), stop.clone(), tasks.clone());
+                let (pipeline, places) = (Rc::clone(&pipeline), Arc::clone(&places));
+                let (stop, spawn) = (stop.clone(), tasks.clone());
                 tasks.spawn_local(async move {
                     let took = listen::accept(listener, stop, |stream, peer| {
-                        spawn.spawn_local(connection::serve_plain(
-                            Rc::clone(&pipeline),
-                            stream,
-                            peer,
-                        ));
+                        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                            return;
+                        };
+                        let pipeline = Rc::clone(&pipeline);
+                        spawn.spawn_local(connection::serve_plain(pipeline, stream, peer, place));
                     })
                     .await;
                     report(took);

@@ -4,7 +4,10 @@
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::OwnedSemaphorePermit,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -55,6 +58,16 @@ pub struct Visitor {
     pub remembered: RefCell<Remembered>,
     /// What stands between the connection and the HTTP parser, on HTTP/1.
     pub watch: Option<intake::wire::Watch>,
+    /// What the connection takes up, for as long as anything of it is open.
+    pub place: Rc<Place>,
+}
+
+/// A connection's place among those that `limits.connections` allows. A socket that came of the
+/// connection holds it on: an upgraded connection is still one.
+#[derive(Debug)]
+pub struct Place {
+    _permit: OwnedSemaphorePermit,
+    _counted: Counted,
 }
 
 /// How soon to try a tenant again that is not there yet.
@@ -353,8 +366,11 @@ impl Pipeline {
     }
 
     /// Counts a connection for as long as what is given back is held.
-    pub fn connected(&self) -> Counted {
-        self.metrics.connected()
+    pub fn place(&self, permit: OwnedSemaphorePermit) -> Rc<Place> {
+        Rc::new(Place {
+            _permit: permit,
+            _counted: self.metrics.connected(),
+        })
     }
 
     fn login_url(&self) -> String {

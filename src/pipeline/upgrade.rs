@@ -55,8 +55,10 @@ impl Pipeline {
         if let Some(watch) = &visitor.watch {
             watch.tunnel();
         }
-        let pipeline = Rc::clone(self);
+        let (pipeline, place) = (Rc::clone(self), Rc::clone(&visitor.place));
         self.tasks.spawn_local(async move {
+            // Held to the socket's end.
+            let _place = place;
             match upgrade.await {
                 Ok(upgraded) => {
                     let upstream = Leg {

@@ -8,13 +8,22 @@ use tokio_tungstenite::{
     tungstenite::{Message, protocol::Role},
 };
 
-use crate::support::{Browser, House, soon};
+use crate::support::{Browser, House, Wire, soon};
 
 type Socket = WebSocketStream<TlsStream<TcpStream>>;
 
 /// Opens a plain WebSocket on tenant `a` with this browser's cookies; the status if there is none.
 async fn open(house: &House, browser: &Browser, more: &str) -> Result<Socket, u16> {
-    let mut wire = house.wire("a").await;
+    shake(house.wire("a").await, house, browser, more).await
+}
+
+/// The same over a connection that stands already.
+async fn shake(
+    mut wire: Wire,
+    house: &House,
+    browser: &Browser,
+    more: &str,
+) -> Result<Socket, u16> {
     let raw = format!(
         "GET /comms HTTP/1.1\r\nHost: {}\r\n{}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n",
         house.authority("a"),
@@ -255,4 +264,33 @@ async fn a_drain_does_not_wait_for_connections_that_rest() {
     let begun = std::time::Instant::now();
     house.close().await;
     assert!(begun.elapsed() < limit, "it took {:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn an_open_socket_takes_a_connections_place_until_it_closes() {
+    const MOST: usize = 4;
+    let house = House::with(|config| config.limits.connections = MOST).await;
+    let browser = alice(&house).await;
+    let door = || {
+        let trust = std::sync::Arc::clone(&house.trust);
+        let host = house.host("a");
+        async move { Wire::open(house.address, trust, &host).await }
+    };
+    let mut sockets = Vec::new();
+    // The browser's own connections may still take a place each; they come free by and by.
+    while sockets.len() < MOST {
+        let Ok(wire) = door().await else { continue };
+        let shaken = shake(wire, &house, &browser, &upgrade(&house)).await;
+        sockets.push(shaken.unwrap());
+    }
+    assert!(door().await.is_err(), "one more than there may be");
+    echo(sockets.last_mut().unwrap(), "served all the same").await;
+    sockets.pop().unwrap().close(None).await.unwrap();
+    soon("a free place", async {
+        while door().await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    house.close().await;
 }

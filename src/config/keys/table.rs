@@ -549,7 +549,7 @@ pub(in super::super) const SECTIONS: &[Section] = &[
                     most: 10_000_000,
                 },
                 "10000",
-                "The most client connections at once, for each worker.",
+                "The most client connections at once, for each worker, with open sockets among them; as many again without TLS.",
             ),
             key(
                 "requests_per_address",
