@@ -154,6 +154,7 @@ impl Pipeline {
         }
         let is_get = inbound.method == Method::GET;
         let watch = errand.vigil.clone();
+        let mut after = errand.vigil.clone();
         let mut sent = std::pin::pin!(forward::send(&self.pool, errand, inbound));
         let sent = tokio::select! {
             biased;
@@ -165,7 +166,15 @@ impl Pipeline {
             // The pending poll's own leg is still open, so that the tenant hears of it first: a
             // leg that is cut looks like an accident, which Socket.IO recovers from.
             Err(words) => Ok(self.goodbye(session, words).await),
-            Ok(Ok(response)) if is_get => self.downstream(response, engine, Some(session)).await,
+            Ok(Ok(response)) if is_get => {
+                let answer = self.downstream(response, engine, Some(session)).await;
+                // A tenant that was told of the end by another request may break off this one's
+                // answer: the end is the reason, and no fault of the tenant's.
+                match (answer.is_err(), over_by_now(after.as_mut())) {
+                    (true, Some(words)) => Ok(self.goodbye(session, words).await),
+                    _ => answer,
+                }
+            }
             Ok(Ok(response)) => Ok(response),
             Ok(Err(ForwardError::Over(over))) if let Some(words) = last_words(over) => {
                 Ok(self.goodbye(session, words).await)
@@ -285,6 +294,13 @@ async fn last(vigil: Option<Vigil>) -> Words {
         return words;
     }
     std::future::pending().await
+}
+
+/// The end that a client is told of, if it has come.
+fn over_by_now(vigil: Option<&mut Vigil>) -> Option<Words> {
+    let vigil = vigil?;
+    let now = vigil.now();
+    vigil.check(now).err().and_then(last_words)
 }
 
 /// Tells an upstream that a polling connection is over.
