@@ -35,13 +35,13 @@ const MOST_NAMESPACES: usize = 64;
 /// What of CONNECT's auth uibuilder 7 believes or hands on, and nobody may send.
 const IDENTITY: [&str; 2] = ["user", "token"];
 /// What of CONNECT's auth uibuilder 7 calls string methods on.
+const STRINGS: [&str; 4] = ["clientId", "tabId", "pathName", "pageName"];
 /// How long before the hard limit a client is warned of it, and at most half of the login.
 const WARN_AHEAD: Duration = Duration::from_mins(5);
 /// How soon to try again when there is nobody to warn yet.
 const SOON: Duration = Duration::from_secs(5);
 /// Most packets of ours that wait for a client; what is dropped beyond goes without a word.
 const MOST_REPLIES: usize = MOST_NAMESPACES;
-const STRINGS: [&str; 4] = ["clientId", "tabId", "pathName", "pageName"];
 
 /// What holds for a connection as long as it lives.
 #[derive(Debug, Clone)]
