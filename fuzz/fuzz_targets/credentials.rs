@@ -45,6 +45,9 @@ fuzz_target!(|bytes: &[u8]| {
     let facts = IntakeFacts {
         trusted_proxies: Vec::new(),
         body: 0,
+        // No bounds: this is about what is read, not how much.
+        header: usize::MAX,
+        headers: usize::MAX,
         guarded: true,
         is_ours: |it| token::is_ours(it),
     };

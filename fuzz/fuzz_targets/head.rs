@@ -78,6 +78,8 @@ fuzz_target!(|bytes: &[u8]| {
     let facts = IntakeFacts {
         trusted_proxies: vec!["10.0.0.0/8".parse().expect("a network")],
         body: 1 << 20,
+        header: 16 << 10,
+        headers: 100,
         guarded: true,
         is_ours: |it| token::is_ours(it),
     };

@@ -7,7 +7,8 @@
 use libfuzzer_sys::fuzz_target;
 use portcullis::socket::{
     Refused, Way,
-    conversation::{Conversation, Notice, Terms, Verdict},
+    conversation::{Conversation, Terms, Verdict},
+    notice::{Notice, Topic},
 };
 use portcullis_fuzz::{
     socketio::{self, check_down, check_up},
@@ -63,8 +64,10 @@ fuzz_target!(|text: &str| {
     }
     let notice = Notice {
         event: "uiBuilderControl",
-        reason: "revoked",
+        topic: Topic::SessionInvalid,
+        reason: Some("revoked"),
         login_url: "https://auth.example.com/login",
+        auth: None,
     };
     let mut ours = conversation.take_replies();
     ours.extend(conversation.farewell_down(Some(&notice)));

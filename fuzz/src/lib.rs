@@ -2,7 +2,9 @@
 //! ways, and a second reading of Socket.IO to hold ours against.
 
 use portcullis::{
+    config::{SocketIo, SocketRules},
     name::{HostName, TenantId, UserId},
+    route::Tighten,
     secret::SealingKey,
     socket::{
         conversation::Terms,
@@ -33,13 +35,24 @@ pub fn terms(namespaces: &[&str]) -> Terms {
         user: Some(&UserId::from("alice")),
         login: Some([1; 32]),
     };
-    Terms {
-        seal: Sealer::new(&key()).for_owner(&owner),
-        replica: REPLICA.to_owned(),
-        namespaces: vec![namespaces.iter().map(|&it| it.to_owned()).collect()],
+    let socketio = SocketIo {
+        namespaces: namespaces.iter().map(|&it| it.to_owned()).collect(),
+        ..SocketIo::default()
+    };
+    let rules = SocketRules {
         max_message: 1 << 16,
-        max_packets: 16,
-    }
+        max_polling_packets: 16,
+        ..SocketRules::default()
+    };
+    let seal = Sealer::new(&key()).for_owner(&owner);
+    Terms::new(
+        seal,
+        REPLICA.to_owned(),
+        None,
+        &socketio,
+        &Tighten::default(),
+        &rules,
+    )
 }
 
 /// `bytes` in pieces whose sizes hang on the bytes alone: mostly a few bytes, now and then many.
