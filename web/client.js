@@ -13,7 +13,8 @@ const protocols = []; // of WebSocket handshakes; shared too
 let memory = null; // where storage is blocked, as it is with cookies
 let timer = 0;
 let user; // whose page this is
-let asking = null; // the dialogue that is open
+let asking = null; // what comes of the dialogue
+let shown = null; // the dialogue itself, once it stands
 let page; // the address that signs in, as the gateway told it last
 let declined = false; // "not now" holds until somebody signs in after all
 
@@ -313,11 +314,17 @@ function make(name, more = {}, ...inside) {
 
 /** Asks for a login in place. Resolves with whether somebody is signed in now; one at a time. */
 export function loginDialogue() {
-  asking ??= ask().finally(() => (asking = null));
-  return asking;
+  // One that was closed a moment ago asks nobody any more, though its end is not told yet.
+  if (asking && (!shown || shown.open)) return asking;
+  const mine = ask().finally(() => {
+    if (asking === mine) asking = null;
+  });
+  asking = mine;
+  return mine;
 }
 
 async function ask() {
+  shown = null;
   // Nothing is tried with an empty form: it says whether this host takes passwords at all.
   const inPlace = await call('login', {}).then(() => true, (error) => error.status !== 404);
   const host = make('div');
@@ -406,6 +413,7 @@ async function ask() {
   };
 
   dialog.showModal();
+  shown = dialog;
   if (inPlace) passwords();
   else if (cookiesAreBlocked()) {
     lead.textContent = 'Your browser blocks cookies, and this page does not take passwords itself. Allow cookies for this site, then try again.';
