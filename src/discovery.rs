@@ -16,6 +16,9 @@ mod rules;
 mod run_tests;
 #[cfg(test)]
 mod samples;
+mod standing;
+#[cfg(test)]
+mod standing_tests;
 
 pub mod claims;
 pub mod listing;
@@ -29,7 +32,10 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 pub use read::{Read, read};
@@ -40,14 +46,15 @@ use crate::{
     config::Config,
     docker::Snapshot,
     route::{Discovered, Plan, RefusedRoute, RouteTable, Routes},
-    store::{StoreError, StoreHandle, together},
+    store::{Store, StoreError, StoreHandle, together},
     telemetry::{
         Metrics,
         audit::{Actor, Event, What},
     },
 };
 use claims::{Claiming, Verdict};
-use judged::{Judged, Recalled};
+use judged::{Few, Judged, Recalled};
+use standing::{Asking, Standing};
 use watchers::Watchers;
 
 /// What there is to know beside the table.
@@ -86,6 +93,14 @@ pub struct Discovery {
 const RETRY: Duration = Duration::from_secs(1);
 /// How often it is asked again when it did: names that rest become free.
 const ASK_AGAIN: Duration = Duration::from_mins(10);
+/// After small changes that took the short way everything goes the whole way once nothing
+/// happens for so long ...
+const CALM: Duration = Duration::from_secs(2);
+/// ... and never later than this after the first of them.
+const AT_LATEST: Duration = Duration::from_secs(30);
+/// More wants than this are judged in one transaction: a host with thousands of new names is
+/// there at once, and its disk is not asked for each.
+const MANY: usize = 64;
 
 /// Whether claims may have changed since they were last read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,12 +118,36 @@ impl Discovery {
         let mut watchers = Watchers::start(&config, &self.clock);
         let mut state = State::default();
         let mut memory = Memory::Stale;
+        let mut asked_at = Instant::now();
         loop {
             let snapshots = watchers.snapshots();
-            let patience = match self.renew(&config, &snapshots, &mut state, memory).await {
+            let is_due = asked_at.elapsed() >= ASK_AGAIN || state.is_overdue();
+            let short = memory == Memory::Holds && !is_due;
+            let done = match short {
+                true => self.step(&config, &snapshots, &mut state).await,
+                false => Ok(Step::Whole),
+            };
+            let done = match done {
+                Ok(Step::Whole) => {
+                    if asked_at.elapsed() >= ASK_AGAIN {
+                        memory = Memory::Stale;
+                    }
+                    self.renew(&config, &snapshots, &mut state, memory).await
+                }
+                Ok(Step::Taken) => Ok(()),
+                Err(error) => Err(error),
+            };
+            let patience = match done {
                 Ok(()) => {
+                    if memory == Memory::Stale {
+                        asked_at = Instant::now();
+                    }
                     memory = Memory::Holds;
-                    ASK_AGAIN
+                    if state.stepped.is_some() {
+                        CALM
+                    } else {
+                        ASK_AGAIN
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(%error, "claims cannot be read; nothing new is routed");
@@ -120,7 +159,7 @@ impl Discovery {
                 () = self.over.cancelled() => return,
                 () = watchers.changed() => (),
                 () = self.claims_changed.notified() => memory = Memory::Stale,
-                () = tokio::time::sleep(patience) => memory = Memory::Stale,
+                () = tokio::time::sleep(patience) => state.standing = None,
                 changed = self.config.changed() => {
                     if changed.is_err() {
                         return;
@@ -131,6 +170,51 @@ impl Discovery {
                 }
             }
         }
+    }
+
+    /// Puts a small change into the table that stands, if that is all there is.
+    async fn step(
+        &self,
+        config: &Arc<Config>,
+        snapshots: &[Option<Snapshot>],
+        state: &mut State,
+    ) -> Result<Step, StoreError> {
+        let (Some(standing), Some(judged)) = (&mut state.standing, &mut state.judged) else {
+            return Ok(Step::Whole);
+        };
+        let Some(change) = standing.change(config, snapshots) else {
+            return Ok(Step::Whole);
+        };
+        if change.is_nothing() {
+            standing.took(change);
+            return Ok(Step::Taken);
+        }
+        match judged.recall_few(&change.wants) {
+            Few::Granted => (),
+            Few::New if !change.takes => {
+                let records = standing.claims_near(&change, &judged.claims);
+                let (wants, rules) = (change.wants.clone(), DockerRules::of(config));
+                let (how, now) = (Claiming::Claim, self.clock.now());
+                let judging = self.store.call(move |store| {
+                    claims::judge_among(store, records, &[], wants, &rules, how, now)
+                });
+                let verdict = judging.await?;
+                if !verdict.is_plain() {
+                    return Ok(Step::Whole);
+                }
+                judged.learn(verdict);
+            }
+            Few::New | Few::Refused => return Ok(Step::Whole),
+        }
+        let Some(table) = standing.amended(&self.routes.load(), &change, &judged.claims) else {
+            return Ok(Step::Whole);
+        };
+        self.count(&table);
+        self.routes.swap(table);
+        standing.took(change);
+        state.made_from.clear();
+        state.stepped.get_or_insert_with(Instant::now);
+        Ok(Step::Taken)
     }
 
     /// Makes the table anew, and puts it in force if it is another one.
@@ -146,8 +230,13 @@ impl Discovery {
             .all(|it| it.as_ref().is_some_and(|it| it.connected));
         let is_followed = is_connected && !snapshots.is_empty();
         self.metrics.discovery_connected.set(i64::from(is_followed));
+        (state.standing, state.stepped) = (None, None);
         let rules = DockerRules::of(config);
-        let (found, refused) = read_all(snapshots, &rules);
+        let All {
+            wants: found,
+            refused,
+            asking,
+        } = read_all(snapshots, &rules);
         let mut warnings = neighbours::warnings(snapshots, &found, &rules);
         let found = claims::oldest_first(found);
         // What went away goes at once, and what was judged before needs no store.
@@ -171,6 +260,10 @@ impl Discovery {
         let news = state.complain(&refused, &claims_refused, &warnings);
         self.tell_refused_claims(news).await?;
         self.put(config, verdict, &refused, state);
+        if let Some(judged) = &state.judged {
+            let refused = &self.routes.load().refused;
+            state.standing = Standing::new(config, snapshots, asking, refused, &judged.claims);
+        }
         self.findings.store(Arc::new(Findings {
             is_whole: snapshots.iter().all(Option::is_some),
             is_connected,
@@ -188,9 +281,17 @@ impl Discovery {
     ) -> Result<Verdict, StoreError> {
         let file = claims::file_hosts(config);
         let now = self.clock.now();
-        let judging = self
-            .store
-            .call(move |store| claims::judge(store, &file, found, &rules, Claiming::Claim, now));
+        let judging = self.store.call(move |store| {
+            let is_long = found.len() > MANY;
+            let judge = |store: &mut dyn Store| {
+                claims::judge(store, &file, found, &rules, Claiming::Claim, now)
+            };
+            if is_long {
+                together(store, "judge_claims", judge)
+            } else {
+                judge(store)
+            }
+        });
         let verdict = judging.await?;
         state.judged = Some(Judged::new(config.clone(), &verdict));
         Ok(verdict)
@@ -255,20 +356,31 @@ impl Discovery {
     }
 }
 
+/// What all containers ask for.
+#[derive(Default)]
+struct All {
+    wants: Vec<Discovered>,
+    refused: Vec<RefusedRoute>,
+    asking: Asking,
+}
+
 /// Reads every container of every engine.
-fn read_all(
-    snapshots: &[Option<Snapshot>],
-    rules: &DockerRules,
-) -> (Vec<Discovered>, Vec<RefusedRoute>) {
-    let (mut wants, mut refused) = (Vec::new(), Vec::new());
-    for snapshot in snapshots.iter().flatten() {
-        for container in &snapshot.containers {
+fn read_all(snapshots: &[Option<Snapshot>], rules: &DockerRules) -> All {
+    let mut all = All::default();
+    for (engine, snapshot) in snapshots.iter().enumerate() {
+        for (snapshot, container) in snapshot
+            .iter()
+            .flat_map(|it| it.containers.iter().map(move |container| (it, container)))
+        {
             let read = read(container, &snapshot.gateway, rules);
-            wants.extend(read.wants);
-            refused.extend(read.refused);
+            for want in &read.wants {
+                standing::note(&mut all.asking, want, engine, container);
+            }
+            all.wants.extend(read.wants);
+            all.refused.extend(read.refused);
         }
     }
-    (wants, refused)
+    all
 }
 
 fn build(config: &Config, verdict: Verdict, refused: Vec<RefusedRoute>) -> RouteTable {
@@ -295,7 +407,11 @@ pub async fn survey(
         snapshots.push(Some(crate::docker::survey(&source).await?));
     }
     let rules = DockerRules::of(config);
-    let (found, refused) = read_all(&snapshots, &rules);
+    let All {
+        wants: found,
+        refused,
+        ..
+    } = read_all(&snapshots, &rules);
     let mut warnings = neighbours::warnings(&snapshots, &found, &rules);
     let (file, now) = (claims::file_hosts(config), clock.now());
     let verdict = store
@@ -329,12 +445,29 @@ struct State {
     made_from: String,
     config: Option<Arc<Config>>,
     complaints: HashSet<String>,
+    /// What the table stands on, for the next small change.
+    standing: Option<Standing>,
+    /// When the first small change was put in since everything was looked at.
+    stepped: Option<Instant>,
+}
+
+/// How far a small change came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// It is in force.
+    Taken,
+    /// Nothing is done: everything is to be looked at.
+    Whole,
 }
 
 /// Log lines about one container; the rest stands in `portcullis routes`.
 const MOST_LINES: usize = 8;
 
 impl State {
+    fn is_overdue(&self) -> bool {
+        self.stepped.is_some_and(|it| it.elapsed() >= AT_LATEST)
+    }
+
     /// Logs what is new among the complaints, once. Gives the claims among them.
     fn complain(
         &mut self,

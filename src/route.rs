@@ -185,7 +185,7 @@ pub struct RefusedRoute {
 }
 
 /// Every route there is.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct RouteTable {
     /// The portal's host.
     pub portal: Option<HostName>,

@@ -26,6 +26,14 @@ pub struct Verdict {
     pub warnings: Vec<String>,
 }
 
+impl Verdict {
+    /// Whether everything was granted, without a word.
+    pub(super) fn is_plain(&self) -> bool {
+        let is_live = |it: &ClaimRecord| it.released.is_none();
+        self.refused.is_empty() && self.warnings.is_empty() && self.claims.0.values().all(is_live)
+    }
+}
+
 /// Whether what nobody owns yet is claimed, or only would be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claiming {
@@ -58,6 +66,20 @@ pub fn judge(
     now: Timestamp,
 ) -> Result<Verdict, StoreError> {
     let records = store.claims()?;
+    judge_among(store, records, file, found, rules, claiming, now)
+}
+
+/// The same where `records` are all the claims that have a word in it. A name that has none
+/// among them is asked of the store.
+pub(super) fn judge_among(
+    store: &mut dyn Store,
+    records: Vec<ClaimRecord>,
+    file: &[Asked],
+    found: Vec<Discovered>,
+    rules: &DockerRules,
+    claiming: Claiming,
+    now: Timestamp,
+) -> Result<Verdict, StoreError> {
     let mut judge = Judge {
         store,
         rules,

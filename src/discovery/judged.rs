@@ -16,7 +16,7 @@ pub(super) struct Judged {
     pub(super) config: Arc<Config>,
     /// (container, owner, host): why not, if not.
     wants: HashMap<(String, String, String), Option<RefusedRoute>>,
-    claims: Claimed,
+    pub(super) claims: Claimed,
     warnings: Vec<String>,
 }
 
@@ -61,6 +61,37 @@ impl Judged {
         }
         (verdict, recalled)
     }
+
+    /// What is known of a few wants.
+    pub(super) fn recall_few(&self, wants: &[Discovered]) -> Few {
+        let mut known = Few::Granted;
+        for want in wants {
+            match self.wants.get(&key(want)) {
+                Some(None) => (),
+                Some(Some(_)) => return Few::Refused,
+                None => known = Few::New,
+            }
+        }
+        known
+    }
+
+    /// Takes in what was granted besides.
+    pub(super) fn learn(&mut self, verdict: Verdict) {
+        let granted = verdict.granted.iter().map(|it| (key(it), None));
+        self.wants.extend(granted);
+        self.claims.0.extend(verdict.claims.0);
+    }
+}
+
+/// What is known of a few wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Few {
+    /// Everything was granted before.
+    Granted,
+    /// Something was refused.
+    Refused,
+    /// Something was never asked for.
+    New,
 }
 
 /// How much was judged before.

@@ -14,7 +14,10 @@ pub fn warnings(
     let routed: HashSet<&str> = found.iter().map(|it| it.container.as_str()).collect();
     let mut networks: BTreeMap<&str, (&str, BTreeSet<String>)> = BTreeMap::new();
     let mut warnings = Vec::new();
-    let running = snapshots.iter().flatten().flat_map(|it| &it.containers);
+    let running = snapshots
+        .iter()
+        .flatten()
+        .flat_map(|it| it.containers.iter());
     for container in running.filter(|it| routed.contains(it.name.as_str())) {
         for network in &container.networks {
             let (_, owners) = networks

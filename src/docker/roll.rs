@@ -6,7 +6,7 @@
 //! cannot bring the dead back.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::Arc,
 };
 
@@ -41,7 +41,14 @@ pub(super) struct Roll {
     /// Whether the operator narrowed the list: then an unknown container that an event names
     /// may be none of ours, and only a list can tell.
     filtered: bool,
+    /// Everybody who was told last, the oldest first.
+    told: Arc<[Arc<Container>]>,
+    /// Whose container is another since.
+    touched: HashSet<String>,
 }
+
+/// More than this and everybody is put in order anew.
+const FEW: usize = 32;
 
 #[derive(Debug, Default)]
 struct Entry {
@@ -145,6 +152,7 @@ impl Roll {
         }
         if entry.container.is_some() {
             self.news = self.news.max(Some(News::Less));
+            self.touched.insert(id.to_owned());
         }
         if entry.asked == Asked::Nothing {
             self.known.remove(id);
@@ -169,6 +177,7 @@ impl Roll {
                 let news = if less { News::Less } else { News::More };
                 self.news = self.news.max(Some(news));
                 entry.container = Some(Arc::new(amended));
+                self.touched.insert(id.to_owned());
             }
         }
     }
@@ -199,7 +208,10 @@ impl Roll {
         let mut lost = false;
         self.known.retain(|id, entry| {
             let stays = there.contains_key(id.as_str()) || entry.turn > turn;
-            lost |= !stays && entry.container.is_some();
+            if !stays && entry.container.is_some() {
+                lost = true;
+                self.touched.insert(id.clone());
+            }
             stays
         });
         if self.known.len() < before {
@@ -257,11 +269,13 @@ impl Roll {
                 if entry.container.as_deref() != Some(&container) {
                     entry.container = Some(Arc::new(*container));
                     self.news = self.news.max(Some(News::More));
+                    self.touched.insert(id.to_owned());
                 }
             }
             Looked::Down => {
                 if entry.container.is_some() {
                     self.news = self.news.max(Some(News::Less));
+                    self.touched.insert(id.to_owned());
                 }
                 self.known.remove(id);
             }
@@ -305,16 +319,42 @@ impl Roll {
     }
 
     /// Everybody known to run, the oldest first. There is no news afterwards.
-    pub(super) fn tell(&mut self) -> Vec<Arc<Container>> {
+    pub(super) fn tell(&mut self) -> Arc<[Arc<Container>]> {
         self.news = None;
-        let mut all: Vec<Arc<Container>> = self
-            .known
-            .values()
-            .filter_map(|it| it.container.clone())
-            .collect();
-        all.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
-        all
+        let touched = std::mem::take(&mut self.touched);
+        if touched.is_empty() {
+            return self.told.clone();
+        }
+        let running = |it: &Entry| it.container.clone();
+        let mut all: Vec<Arc<Container>>;
+        if touched.len() > FEW {
+            all = self.known.values().filter_map(running).collect();
+            all.sort_by(|a, b| age(a).cmp(&age(b)));
+        } else {
+            // A list of ten thousand is mended, not made anew: this stands between a container's
+            // start and its first request.
+            all = Vec::with_capacity(self.told.len() + touched.len());
+            all.extend(
+                self.told
+                    .iter()
+                    .filter(|it| !touched.contains(&it.id))
+                    .cloned(),
+            );
+            for entry in touched.iter().filter_map(|id| self.known.get(id)) {
+                if let Some(container) = running(entry) {
+                    let at = all.partition_point(|it| age(it) < age(&container));
+                    all.insert(at, container);
+                }
+            }
+        }
+        self.told = all.into();
+        self.told.clone()
     }
+}
+
+/// The order in which containers are told.
+fn age(it: &Container) -> (jiff::Timestamp, &str) {
+    (it.created, &it.id)
 }
 
 #[cfg(test)]

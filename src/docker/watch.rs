@@ -25,7 +25,7 @@ use crate::clock::Clock;
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     /// Every running container that passes the filters, the oldest first.
-    pub containers: Vec<Arc<Container>>,
+    pub containers: Arc<[Arc<Container>]>,
     /// The networks by which the gateway reaches them.
     pub gateway: GatewayNetworks,
     /// Whether the engine answers now. When it does not, the rest is what was last known.
