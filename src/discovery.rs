@@ -123,9 +123,10 @@ impl Discovery {
             let snapshots = watchers.snapshots();
             let is_due = asked_at.elapsed() >= ASK_AGAIN || state.is_overdue();
             let short = memory == Memory::Holds && !is_due;
-            let done = match short {
-                true => self.step(&config, &snapshots, &mut state).await,
-                false => Ok(Step::Whole),
+            let done = if short {
+                self.step(&config, &snapshots, &mut state).await
+            } else {
+                Ok(Step::Whole)
             };
             let done = match done {
                 Ok(Step::Whole) => {

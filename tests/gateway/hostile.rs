@@ -308,6 +308,39 @@ async fn p1_the_path_that_is_decided_on_is_the_one_that_is_forwarded() {
 }
 
 #[tokio::test]
+async fn p1_a_path_with_two_readings_leads_around_no_rule() {
+    use portcullis::{
+        config::{PathPattern, Policy, Rule},
+        name::UserName,
+    };
+    let house = House::with(|config| {
+        let only_bob = Rule {
+            line: 1,
+            paths: vec![PathPattern::Under("/admin".to_owned())],
+            users: vec![UserName::parse("bob").unwrap()],
+            policy: Policy::TwoFactor,
+            ..Rule::default()
+        };
+        config.rules = vec![only_bob].into();
+    })
+    .await;
+    let (mut alice, _) = alice(&house).await;
+    assert_eq!(alice.fetch(&house, "a", "/other").await.status, 200);
+    assert_eq!(alice.fetch(&house, "a", "/admin").await.status, 403);
+    let before = house.a.seen().len();
+    for path in ["/other/..%2fadmin", "/%2e%2e/admin", "/other/..;/admin"] {
+        let answer = alice.fetch(&house, "a", path).await;
+        assert!(
+            [400, 403].contains(&answer.status),
+            "{path}: {}",
+            answer.status
+        );
+    }
+    assert_eq!(house.a.seen().len(), before);
+    house.close().await;
+}
+
+#[tokio::test]
 async fn a_path_that_nothing_hangs_on_passes_as_it_came() {
     let house = House::open().await;
     let (mut browser, _) = alice(&house).await;
