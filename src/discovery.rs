@@ -371,7 +371,7 @@ fn read_all(snapshots: &[Option<Snapshot>], rules: &DockerRules) -> All {
     for (engine, snapshot) in snapshots.iter().enumerate() {
         for (snapshot, container) in snapshot
             .iter()
-            .flat_map(|it| it.containers.iter().map(move |container| (it, container)))
+            .flat_map(|it| it.containers.values().map(move |container| (it, container)))
         {
             let read = read(container, &snapshot.gateway, rules);
             for want in &read.wants {

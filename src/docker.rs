@@ -16,4 +16,4 @@ mod watch;
 pub use container::{Attached, Container, Health, Origin, Port, Setting};
 pub use engine::{EngineError, Source};
 pub use own::GatewayNetworks;
-pub use watch::{Snapshot, survey, watch};
+pub use watch::{Running, Snapshot, survey, watch};

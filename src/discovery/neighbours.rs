@@ -17,7 +17,7 @@ pub fn warnings(
     let running = snapshots
         .iter()
         .flatten()
-        .flat_map(|it| it.containers.iter());
+        .flat_map(|it| it.containers.values());
     for container in running.filter(|it| routed.contains(it.name.as_str())) {
         for network in &container.networks {
             let (_, owners) = networks
@@ -71,7 +71,10 @@ mod tests {
         let read = |it: &Container| read(it, &GatewayNetworks::Host, &rules()).wants;
         let found: Vec<Discovered> = containers.iter().flat_map(read).collect();
         let snapshot = Snapshot {
-            containers: containers.into_iter().map(Arc::new).collect(),
+            containers: containers
+                .into_iter()
+                .map(|it| ((it.created, it.id.clone()), Arc::new(it)))
+                .collect(),
             ..Snapshot::default()
         };
         warnings(&[Some(snapshot)], &found, &rules())

@@ -8,6 +8,8 @@ use std::{
     sync::Arc,
 };
 
+use imbl::ordmap::DiffItem;
+
 use super::{claims, read::read, rules::DockerRules};
 use crate::{
     config::{Config, HostPattern},
@@ -243,8 +245,7 @@ fn file_names(config: &Config) -> impl Iterator<Item = HostName> {
     })
 }
 
-/// What is in one list and not in the other; both are in the order of their making. `None`
-/// when it is more than a few.
+/// What is in one snapshot and not in the other. `None` when it is more than a few.
 fn difference(
     engine: usize,
     before: &Snapshot,
@@ -252,42 +253,17 @@ fn difference(
     gone: &mut Vec<Placed>,
     come: &mut Vec<Placed>,
 ) -> Option<()> {
-    let key = |it: &Arc<Container>| (it.created, it.id.clone());
-    let (mut before, mut now) = (
-        before.containers.iter().peekable(),
-        now.containers.iter().peekable(),
-    );
-    loop {
-        let (old, new) = match (before.peek(), now.peek()) {
-            (None, None) => return Some(()),
-            (Some(old), Some(new)) if Arc::ptr_eq(old, new) => (true, true),
-            (Some(old), Some(new)) => {
-                let order = key(old).cmp(&key(new));
-                if order.is_le() {
-                    gone.push((engine, Arc::clone(old)));
-                }
-                if order.is_ge() {
-                    come.push((engine, Arc::clone(new)));
-                }
-                (order.is_le(), order.is_ge())
-            }
-            (Some(old), None) => {
-                gone.push((engine, Arc::clone(old)));
-                (true, false)
-            }
-            (None, Some(new)) => {
-                come.push((engine, Arc::clone(new)));
-                (false, true)
-            }
+    for item in before.containers.diff(&now.containers) {
+        let (old, new) = match item {
+            DiffItem::Add(_, new) => (None, Some(new)),
+            DiffItem::Remove(_, old) => (Some(old), None),
+            DiffItem::Update { old, new } => (Some(old.1), Some(new.1)),
         };
+        gone.extend(old.map(|it| (engine, Arc::clone(it))));
+        come.extend(new.map(|it| (engine, Arc::clone(it))));
         if gone.len() + come.len() > FEW {
             return None;
         }
-        if old {
-            before.next();
-        }
-        if new {
-            now.next();
-        }
     }
+    Some(())
 }

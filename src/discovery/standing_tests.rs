@@ -1,6 +1,6 @@
 //! The short way against the whole one: after every change both have made the same table.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -9,7 +9,7 @@ use super::{Discovery, Memory, State, Step, samples};
 use crate::{
     clock::{Clock, Timestamp},
     config::{Claims, Config, HostPattern, TenantConfig},
-    docker::{Container, GatewayNetworks, Health, Origin, Snapshot},
+    docker::{Container, GatewayNetworks, Health, Origin, Running, Snapshot},
     name::HostName,
     route::{RouteTable, Routes},
     store::{StoreHandle, sqlite::SqliteStore},
@@ -21,7 +21,7 @@ struct Pair {
     config: Arc<Config>,
     short: (Discovery, State),
     whole: (Discovery, State),
-    containers: BTreeMap<(jiff::Timestamp, String), Arc<Container>>,
+    containers: Running,
     taken: usize,
     dice: u64,
     _folder: tempfile::TempDir,
@@ -67,7 +67,7 @@ impl Pair {
             short: (one(), State::default()),
             whole: (one(), State::default()),
             config,
-            containers: BTreeMap::new(),
+            containers: Running::new(),
             taken: 0,
             dice,
             _folder: folder,
@@ -84,7 +84,7 @@ impl Pair {
 
     fn snapshots(&self) -> [Option<Snapshot>; 1] {
         [Some(Snapshot {
-            containers: self.containers.values().cloned().collect(),
+            containers: self.containers.clone(),
             gateway: GatewayNetworks::Host,
             connected: true,
         })]

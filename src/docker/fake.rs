@@ -316,7 +316,7 @@ impl Drop for Follower {
 pub(crate) fn names(snapshot: &Snapshot) -> Vec<&str> {
     let mut names: Vec<&str> = snapshot
         .containers
-        .iter()
+        .values()
         .map(|it| it.name.as_str())
         .collect();
     names.sort_unstable();

@@ -16,6 +16,7 @@ use super::{
     container::{Container, Health},
     engine::Looked,
     event::{Event, Kind},
+    watch::Running,
 };
 
 /// How urgently the news must be told.
@@ -41,14 +42,13 @@ pub(super) struct Roll {
     /// Whether the operator narrowed the list: then an unknown container that an event names
     /// may be none of ours, and only a list can tell.
     filtered: bool,
-    /// Everybody who was told last, the oldest first.
-    told: Arc<[Arc<Container>]>,
+    /// Everybody who was told last.
+    told: Running,
+    /// When those were made, by id.
+    made: HashMap<String, jiff::Timestamp>,
     /// Whose container is another since.
     touched: HashSet<String>,
 }
-
-/// More than this and everybody is put in order anew.
-const FEW: usize = 32;
 
 #[derive(Debug, Default)]
 struct Entry {
@@ -319,42 +319,22 @@ impl Roll {
     }
 
     /// Everybody known to run, the oldest first. There is no news afterwards.
-    pub(super) fn tell(&mut self) -> Arc<[Arc<Container>]> {
+    pub(super) fn tell(&mut self) -> Running {
         self.news = None;
-        let touched = std::mem::take(&mut self.touched);
-        if touched.is_empty() {
-            return self.told.clone();
-        }
-        let running = |it: &Entry| it.container.clone();
-        let mut all: Vec<Arc<Container>>;
-        if touched.len() > FEW {
-            all = self.known.values().filter_map(running).collect();
-            all.sort_by(|a, b| age(a).cmp(&age(b)));
-        } else {
-            // A list of ten thousand is mended, not made anew: this stands between a container's
-            // start and its first request.
-            all = Vec::with_capacity(self.told.len() + touched.len());
-            all.extend(
-                self.told
-                    .iter()
-                    .filter(|it| !touched.contains(&it.id))
-                    .cloned(),
-            );
-            for entry in touched.iter().filter_map(|id| self.known.get(id)) {
-                if let Some(container) = running(entry) {
-                    let at = all.partition_point(|it| age(it) < age(&container));
-                    all.insert(at, container);
-                }
+        for id in self.touched.drain() {
+            let mut key = (jiff::Timestamp::default(), id);
+            if let Some(made) = self.made.remove(&key.1) {
+                key.0 = made;
+                self.told.remove(&key);
+            }
+            let entry = self.known.get(&key.1);
+            if let Some(container) = entry.and_then(|it| it.container.clone()) {
+                self.made.insert(key.1.clone(), container.created);
+                self.told.insert((container.created, key.1), container);
             }
         }
-        self.told = all.into();
         self.told.clone()
     }
-}
-
-/// The order in which containers are told.
-fn age(it: &Container) -> (jiff::Timestamp, &str) {
-    (it.created, &it.id)
 }
 
 #[cfg(test)]
@@ -402,6 +382,10 @@ mod tests {
 
     fn changed(roll: &mut Roll, id: &str) {
         hear(roll, 1, Kind::Changed(id.to_owned()));
+    }
+
+    fn first(roll: &mut Roll) -> Arc<Container> {
+        roll.tell().values().next().unwrap().clone()
     }
 
     /// A roll with one running container, told.
@@ -454,7 +438,7 @@ mod tests {
         let lost = Kind::Detached("r1".to_owned(), "n1".to_owned());
         hear(&mut roll, 2, lost);
         assert_eq!(roll.news(), News::Less);
-        assert!(roll.tell()[0].networks.is_empty());
+        assert!(first(&mut roll).networks.is_empty());
         assert!(roll.next().is_some());
     }
 
@@ -463,7 +447,7 @@ mod tests {
         let mut roll = with_r1();
         let sick = Kind::Health("r1".to_owned(), Health::Unhealthy);
         hear(&mut roll, 2, sick);
-        assert_eq!(roll.tell()[0].health, Health::Unhealthy);
+        assert_eq!(first(&mut roll).health, Health::Unhealthy);
     }
 
     #[test]
@@ -488,7 +472,7 @@ mod tests {
         assert!(roll.next().is_none(), "nothing is different");
         roll.listed(&[summary("r2")], roll.turn());
         assert_eq!(roll.news(), News::Less);
-        assert_eq!(roll.tell()[0].id, "r2");
+        assert_eq!(first(&mut roll).id, "r2");
     }
 
     #[test]

@@ -21,11 +21,15 @@ use super::{
 };
 use crate::clock::Clock;
 
+/// Containers by when they were made, then by id. One snapshot and the next share what they
+/// agree on, so that what is different between them is found without a look at the rest.
+pub type Running = imbl::OrdMap<(jiff::Timestamp, String), Arc<Container>>;
+
 /// What an engine runs, whole.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     /// Every running container that passes the filters, the oldest first.
-    pub containers: Arc<[Arc<Container>]>,
+    pub containers: Running,
     /// The networks by which the gateway reaches them.
     pub gateway: GatewayNetworks,
     /// Whether the engine answers now. When it does not, the rest is what was last known.
@@ -337,7 +341,7 @@ mod tests {
             let mut follower = Follower::of(&fake, SELDOM);
             let told = follower.until(&["r1"]).await;
             assert_eq!(
-                told.containers[0].env["VIRTUAL_HOST"].value,
+                told.containers.values().next().unwrap().env["VIRTUAL_HOST"].value,
                 "r1.example.net"
             );
             fake.listened_to(1).await;

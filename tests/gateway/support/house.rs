@@ -1,6 +1,6 @@
 //! The real gateway on port 0, with two tenants and two users. There is no second wiring.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use portcullis::{
     account::upkeep::{self, Particulars},
@@ -131,26 +131,19 @@ impl House {
 
     /// Puts a changed route of one host in force, as if its containers had changed.
     pub(crate) fn reroute(&self, label: &str, change: impl FnOnce(&mut HostRoute)) {
-        self.swap_routes(|exact| {
+        self.swap_routes(|table| {
             let host = HostName::parse(&self.host(label)).unwrap();
-            let mut route = HostRoute::clone(&exact[&host]);
+            let mut route = HostRoute::clone(&table.exact[&host]);
             change(&mut route);
-            exact.insert(host, Arc::new(route));
+            table.exact.insert(host, Arc::new(route));
         });
     }
 
-    fn swap_routes(&self, change: impl FnOnce(&mut HashMap<HostName, Arc<HostRoute>>)) {
+    fn swap_routes(&self, change: impl FnOnce(&mut RouteTable)) {
         let routes = &self.gateway.house.routes;
-        let old = routes.load();
-        let mut exact = old.exact.clone();
-        change(&mut exact);
-        routes.swap(RouteTable {
-            portal: old.portal.clone(),
-            manager: old.manager.clone(),
-            root: old.root.clone(),
-            exact,
-            ..RouteTable::default()
-        });
+        let mut table = RouteTable::clone(&routes.load());
+        change(&mut table);
+        routes.swap(table);
     }
 
     /// Closes it. Part of every test.
