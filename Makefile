@@ -45,7 +45,7 @@ fuzz: ## a minute of every parser of hostile bytes (FUZZ_SECONDS=60)
 red: ## each guard taken out once: its tests must fail; make red ARGS=w1 for some
 	@tests/red.sh $(ARGS)
 
-soak: ## what takes hours: red, mutants of the pure rooms, long fuzzing, many more kills
+soak: ## what takes hours: red, mutants of the pure rooms, long fuzzing, a million packets, many more kills
 	@tests/soak.sh
 
 image: ## the gateway's container image

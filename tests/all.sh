@@ -18,6 +18,7 @@ step() {
 step cargo build --locked --all-targets
 step cargo test --locked --no-fail-fast
 step cargo test --locked --test instructions
+step cargo test --locked --test oracle
 step cargo test --locked --test live
 
 echo

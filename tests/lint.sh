@@ -17,7 +17,7 @@ cargo fmt --check
 say clippy
 cargo clippy --locked --quiet --all-targets -- -D warnings
 # Only built when asked for by name.
-cargo clippy --locked --quiet --test live --test instructions -- -D warnings
+cargo clippy --locked --quiet --test live --test instructions --test oracle -- -D warnings
 say doc
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --quiet --no-deps --document-private-items
 say "one crypto provider"
@@ -35,7 +35,7 @@ for script in tests/*.sh tests/live/*.sh fuzz/*.sh .ci/run; do
     [ ! -e "$script" ] || bash -n "$script"
 done
 if [ -d tests/live/node_modules ]; then
-    for script in tests/live/*.mjs tests/live/lib/*.mjs benches/*.mjs benches/*/*.mjs; do
+    for script in tests/live/*.mjs tests/live/lib/*.mjs tests/oracle/*.mjs benches/*.mjs benches/*/*.mjs; do
         node --check "$script"
     done
 fi

@@ -79,7 +79,8 @@ pub(super) async fn finish<C, U>(
     }
     let code = close(end);
     // Between the attachments of an event no text may stand. (Upstream it may: a server that
-    // falls over it recovers nothing either.)
+    // falls over it takes its leave for a cut, and would recover the connection, but for whom?
+    // The `pid` that this needs is sealed to the login that is over.)
     let speaks_down = |dropped: Option<Opcode>| match dropped {
         Some(opcode) => opcode == Opcode::Text,
         None => !amid,
