@@ -296,8 +296,10 @@ pub struct SocketRules {
     pub max_message: usize,
     /// Largest frame of a plain WebSocket, in bytes, either way.
     pub max_frame: usize,
-    /// Most packets in one polling body.
+    /// Most packets in one polling body of a client's.
     pub max_polling_packets: usize,
+    /// Largest answer of a tenant to a poll, in bytes.
+    pub max_polling_answer: usize,
 }
 
 impl Default for SocketRules {
@@ -309,6 +311,7 @@ impl Default for SocketRules {
             max_message: 1 << 20,
             max_frame: 16 << 20,
             max_polling_packets: 1024,
+            max_polling_answer: 16 << 20,
         }
     }
 }

@@ -40,9 +40,27 @@ pub enum Refused {
     /// Larger than is let through. Close 1009.
     #[error("a message too large")]
     TooLarge,
+    /// More packets in one polling body than are let through. 413.
+    #[error("too many packets in one body")]
+    TooManyPackets,
+    /// Arrays and objects in one another, deeper than is let through. Close 1008.
+    #[error("a message nested too deep")]
+    TooDeep,
+    /// More attachments of one message than are let through. Close 1008.
+    #[error("too many attachments of one message")]
+    TooManyAttachments,
     /// Something no official Engine.IO or Socket.IO encoder emits, or not at this moment. Close 1008.
     #[error("not in the grammar: {0}")]
     Grammar(&'static str),
+}
+
+impl From<json::NotJson> for Refused {
+    fn from(why: json::NotJson) -> Self {
+        match why {
+            json::NotJson::Malformed => Self::Grammar("JSON"),
+            json::NotJson::TooDeep => Self::TooDeep,
+        }
+    }
 }
 
 impl Refused {
@@ -51,8 +69,19 @@ impl Refused {
         match self {
             Self::Frame(_) => 1002,
             Self::Utf8 => 1007,
-            Self::TooLarge => 1009,
-            Self::Grammar(_) => 1008,
+            Self::TooLarge | Self::TooManyPackets => 1009,
+            Self::TooDeep | Self::TooManyAttachments | Self::Grammar(_) => 1008,
+        }
+    }
+
+    /// The limit that was passed, as it is counted (`portcullis_socket_limits`); `None`: none was.
+    pub fn limit(self) -> Option<&'static str> {
+        match self {
+            Self::TooLarge => Some("message_size"),
+            Self::TooManyPackets => Some("polling_packets"),
+            Self::TooDeep => Some("nesting"),
+            Self::TooManyAttachments => Some("attachments"),
+            Self::Frame(_) | Self::Utf8 | Self::Grammar(_) => None,
         }
     }
 }

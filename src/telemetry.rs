@@ -52,6 +52,8 @@ pub struct Metrics {
     pub frames: Family<Kind, Counter>,
     /// Sockets ended by us, by reason.
     pub socket_ends: Family<Kind, Counter>,
+    /// What was dropped, refused or closed because a limit of `[sockets]` was reached, by limit.
+    pub socket_limits: Family<Kind, Counter>,
     /// Live sessions.
     pub sessions: Gauge,
     /// Routes served now.
@@ -85,6 +87,7 @@ impl Metrics {
         let sockets = Gauge::default();
         let frames = Family::default();
         let socket_ends = Family::default();
+        let socket_limits = Family::default();
         let sessions = Gauge::default();
         let routes = Gauge::default();
         let refused_containers = Gauge::default();
@@ -105,6 +108,11 @@ impl Metrics {
             "socket_ends",
             "Sockets ended by the gateway, by reason",
             socket_ends.clone(),
+        );
+        registry.register(
+            "socket_limits",
+            "Limits of sockets that were reached, by limit",
+            socket_limits.clone(),
         );
         registry.register("sessions", "Live sessions", sessions.clone());
         registry.register("routes", "Routes served", routes.clone());
@@ -136,6 +144,7 @@ impl Metrics {
             sockets,
             frames,
             socket_ends,
+            socket_limits,
             sessions,
             routes,
             refused_containers,

@@ -195,6 +195,9 @@ fn sockets(it: &mut Section<'_>) -> SocketRules {
         max_polling_packets: it
             .count("max_polling_packets")
             .unwrap_or(usual.max_polling_packets),
+        max_polling_answer: it
+            .size("max_polling_answer")
+            .unwrap_or(usual.max_polling_answer),
     }
 }
 

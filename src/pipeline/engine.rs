@@ -25,6 +25,7 @@ use crate::{
         polling::{self, Judged, NoSession, Post, Session},
         seal,
     },
+    telemetry::count,
 };
 
 /// Why a connection ends, as its client is told.
@@ -44,6 +45,8 @@ pub(super) struct Engine {
     pub(super) session: Option<Arc<Session>>,
     /// Who it is for.
     pub(super) upstream: Upstream,
+    /// Largest answer to a poll, in bytes.
+    max_answer: usize,
     lease: Option<Lease>,
 }
 
@@ -105,6 +108,7 @@ impl Pipeline {
             terms: Arc::new(terms),
             session,
             upstream,
+            max_answer: config.sockets.max_polling_answer,
             lease,
         })
     }
@@ -136,7 +140,10 @@ impl Pipeline {
                 body: changed,
                 used,
                 ..
-            } = judged.map_err(judged_bad)?;
+            } = judged.map_err(|refused| {
+                self.reached(refused);
+                judged_bad(refused)
+            })?;
             if let Some(lease) = engine.lease.as_ref().filter(|_| used) {
                 self.house
                     .sessions
@@ -183,6 +190,13 @@ impl Pipeline {
         }
     }
 
+    /// Counts the limit that was reached, if it was one.
+    fn reached(&self, refused: Refused) {
+        if let Some(limit) = refused.limit() {
+            count(&self.house.metrics.socket_limits, limit);
+        }
+    }
+
     /// Whether what was said on a connection, or not said in time, has ended it.
     fn is_over(&self, session: &Session, engine: &Engine) -> Option<Words> {
         let now = self.house.clock.now();
@@ -213,7 +227,7 @@ impl Pipeline {
             return Ok(response);
         }
         let (mut head, body) = response.into_parts();
-        let collected = collect(body, engine.terms.max_message.saturating_mul(4)).await;
+        let collected = collect(body, engine.max_answer).await;
         let body = match (collected, session) {
             (Ok(body), _) => body,
             (
@@ -226,6 +240,13 @@ impl Pipeline {
                 let over = Over::Session(why);
                 let words = last_words(over).unwrap_or(OVER);
                 return Ok(self.goodbye(session, words).await);
+            }
+            (Err(Refusal::Malformed(Malformed::BodyTooLarge)), _) => {
+                count(&self.house.metrics.socket_limits, "polling_answer");
+                tracing::warn!(
+                    "a tenant's polling answer is larger than sockets.max_polling_answer"
+                );
+                return Err(Refusal::Unreachable);
             }
             (Err(refusal), _) => return Err(refusal),
         };
@@ -253,6 +274,7 @@ impl Pipeline {
             judged
         };
         let judged = judged.map_err(|refused| {
+            self.reached(refused);
             tracing::warn!(%refused, "a tenant's polling answer is not Socket.IO as encoders write it");
             Refusal::Unreachable
         })?;
@@ -324,8 +346,12 @@ fn unknown(error: NoSession) -> Refusal {
 
 fn judged_bad(refused: Refused) -> Refusal {
     match refused {
-        Refused::TooLarge => Malformed::BodyTooLarge.into(),
-        Refused::Frame(_) | Refused::Utf8 | Refused::Grammar(_) => Malformed::EngineIo.into(),
+        Refused::TooLarge | Refused::TooManyPackets => Malformed::BodyTooLarge.into(),
+        Refused::Frame(_)
+        | Refused::Utf8
+        | Refused::TooDeep
+        | Refused::TooManyAttachments
+        | Refused::Grammar(_) => Malformed::EngineIo.into(),
     }
 }
 

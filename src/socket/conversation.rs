@@ -543,7 +543,7 @@ fn whole<'a, T>(
     mut reader: Reader<'a>,
     read: impl FnOnce(&mut Reader<'a>) -> Result<T, json::NotJson>,
 ) -> Result<T, Refused> {
-    let found = read(&mut reader).map_err(|_| JSON)?;
+    let found = read(&mut reader)?;
     if reader.is_done() {
         Ok(found)
     } else {

@@ -8,8 +8,14 @@ pub const MOST_DEEP: u32 = 64;
 
 /// What is wrong with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("malformed JSON")]
-pub struct NotJson;
+pub enum NotJson {
+    /// Not by RFC 8259.
+    #[error("malformed JSON")]
+    Malformed,
+    /// Values in one another, deeper than [`MOST_DEEP`].
+    #[error("JSON nested too deep")]
+    TooDeep,
+}
 
 /// What a value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,14 +87,14 @@ impl<'a> Reader<'a> {
             self.at += 1;
             Ok(())
         } else {
-            Err(NotJson)
+            Err(NotJson::Malformed)
         }
     }
 
     /// Goes past one value whatever it is, `depth` levels below the top.
     pub fn value(&mut self, depth: u32) -> Result<(Range<usize>, Kind), NotJson> {
         let from = self.at;
-        let kind = match self.peek().ok_or(NotJson)? {
+        let kind = match self.peek().ok_or(NotJson::Malformed)? {
             b'{' => {
                 self.nested(depth)?;
                 Kind::Object
@@ -139,7 +145,7 @@ impl<'a> Reader<'a> {
                     self.at += 1;
                     return Ok(from..self.at);
                 }
-                _ => return Err(NotJson),
+                _ => return Err(NotJson::Malformed),
             }
             self.space();
         }
@@ -154,7 +160,7 @@ impl<'a> Reader<'a> {
             let plain = rest
                 .iter()
                 .position(|b| matches!(b, b'"' | b'\\' | 0..=0x1f))
-                .ok_or(NotJson)?;
+                .ok_or(NotJson::Malformed)?;
             self.at += plain;
             match self.peek() {
                 Some(b'"') => {
@@ -162,7 +168,7 @@ impl<'a> Reader<'a> {
                     return Ok(from..self.at);
                 }
                 Some(b'\\') => self.escape()?,
-                _ => return Err(NotJson),
+                _ => return Err(NotJson::Malformed),
             }
         }
     }
@@ -178,7 +184,7 @@ impl<'a> Reader<'a> {
             [_, b'u', a, b, c, d, ..] if [a, b, c, d].iter().all(|it| it.is_ascii_hexdigit()) => {
                 self.at += 6;
             }
-            _ => return Err(NotJson),
+            _ => return Err(NotJson::Malformed),
         }
         Ok(())
     }
@@ -192,7 +198,7 @@ impl<'a> Reader<'a> {
             self.at += word.len();
             Ok(kind)
         } else {
-            Err(NotJson)
+            Err(NotJson::Malformed)
         }
     }
 
@@ -203,7 +209,7 @@ impl<'a> Reader<'a> {
         match self.peek() {
             Some(b'0') => self.at += 1,
             Some(b'1'..=b'9') => self.digits()?,
-            _ => return Err(NotJson),
+            _ => return Err(NotJson::Malformed),
         }
         if self.peek() == Some(b'.') {
             self.at += 1;
@@ -224,7 +230,11 @@ impl<'a> Reader<'a> {
         while matches!(self.peek(), Some(b'0'..=b'9')) {
             self.at += 1;
         }
-        if self.at > from { Ok(()) } else { Err(NotJson) }
+        if self.at > from {
+            Ok(())
+        } else {
+            Err(NotJson::Malformed)
+        }
     }
 
     /// Goes past an object or array without recursion: bit `n` of `shape` says whether the
@@ -234,12 +244,12 @@ impl<'a> Reader<'a> {
         let mut level: u32 = 0;
         loop {
             // A value is due.
-            match self.peek().ok_or(NotJson)? {
+            match self.peek().ok_or(NotJson::Malformed)? {
                 open @ (b'{' | b'[') => {
                     self.at += 1;
                     level += 1;
                     if depth.saturating_add(level) > MOST_DEEP {
-                        return Err(NotJson);
+                        return Err(NotJson::TooDeep);
                     }
                     shape = shape << 1 | u64::from(open == b'{');
                     self.space();
@@ -273,7 +283,7 @@ impl<'a> Reader<'a> {
                     }
                     Some(b'}') if in_object => self.at += 1,
                     Some(b']') if !in_object => self.at += 1,
-                    _ => return Err(NotJson),
+                    _ => return Err(NotJson::Malformed),
                 }
                 shape >>= 1;
                 level -= 1;

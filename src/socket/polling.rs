@@ -98,10 +98,13 @@ fn judge(
     moment: Moment,
     body: &[u8],
 ) -> Result<Judged, Refused> {
-    // A client sends no more at once than one message may be long; a server sends all it has.
-    if way == Way::Up && body.len() > terms.max_message {
-        return Err(Refused::TooLarge);
-    }
+    // A client sends no more at once than one message may be long; a server sends all it has,
+    // and the caller bounds that by its bytes.
+    let most = match way {
+        Way::Up if body.len() > terms.max_message => return Err(Refused::TooLarge),
+        Way::Up => terms.max_packets,
+        Way::Down => usize::MAX,
+    };
     let text = simdutf8::basic::from_utf8(body).map_err(|_| Refused::Utf8)?;
     if text.is_empty() && way == Way::Up {
         return Err(Refused::Grammar("an empty payload"));
@@ -112,7 +115,10 @@ fn judge(
     let packets = text.split(separator).filter(|_| !text.is_empty());
     let mut start = 0;
     for (count, packet) in packets.enumerate() {
-        if count >= terms.max_packets || packet.len() > terms.max_message {
+        if count >= most {
+            return Err(Refused::TooManyPackets);
+        }
+        if packet.len() > terms.max_message {
             return Err(Refused::TooLarge);
         }
         scratch.clear();
@@ -544,6 +550,20 @@ mod tests {
         assert_eq!(post.body, &b"41/app,\x1e41"[..]);
         assert_eq!(post.target, "/socket.io/?EIO=4&transport=polling&sid=abc");
         assert_eq!(session.farewell(None).post, None);
+    }
+
+    #[test]
+    fn w12_packets_are_counted_where_a_client_sends_them_and_a_tenant_sends_all_it_has() {
+        let terms = terms_of("alice", 1);
+        let mut conversation = Conversation::default();
+        let many = vec!["3"; 17].join("\x1e");
+        assert_eq!(
+            judge_post(&mut conversation, &terms, many.as_bytes()),
+            Err(Refused::TooManyPackets)
+        );
+        let many = vec!["2"; 5000].join("\x1e");
+        let judged = judge_answer(&mut conversation, &terms, false, many.as_bytes()).unwrap();
+        assert_eq!(judged.body, None, "as it came");
     }
 
     #[test]

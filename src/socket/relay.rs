@@ -106,6 +106,14 @@ impl End {
             Self::Refused(Way::Down, _) => "upstream_refused",
         }
     }
+
+    /// The limit that brought it about, if it was one.
+    pub fn limit(self) -> Option<&'static str> {
+        match self {
+            Self::Refused(_, refused) => refused.limit(),
+            Self::Closed | Self::ClientGone | Self::UpstreamGone | Self::Over(_) => None,
+        }
+    }
 }
 
 /// Relays until the end, which it also brings about: the last messages, the close frames, and
@@ -141,6 +149,9 @@ where
         .await
     };
     crate::telemetry::count(&setting.metrics.socket_ends, end.as_str());
+    if let Some(limit) = end.limit() {
+        crate::telemetry::count(&setting.metrics.socket_limits, limit);
+    }
     ending::finish(
         (&mut client.io, &mut upstream.io),
         (up, down),

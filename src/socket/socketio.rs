@@ -57,11 +57,12 @@ pub fn read(text: &str, at: usize) -> Result<Packet<'_>, Refused> {
     let mut attachments = 0;
     if binary {
         let end = digits(bytes, at);
-        attachments = number(text, at..end)
-            .filter(|it| (1..=MOST_ATTACHMENTS).contains(it))
-            .ok_or(Refused::Grammar("a number of attachments"))?;
+        attachments = number(text, at..end).ok_or(Refused::Grammar("a number of attachments"))?;
         if byte(end) != Some(b'-') {
             return Err(bad);
+        }
+        if attachments > MOST_ATTACHMENTS {
+            return Err(Refused::TooManyAttachments);
         }
         at = end + 1;
     }
@@ -126,10 +127,11 @@ fn digits(bytes: &[u8], from: usize) -> usize {
 
 fn number(text: &str, at: std::ops::Range<usize>) -> Option<u32> {
     let digits = text.get(at)?;
-    if digits.len() > 4 || digits.starts_with('0') {
+    if digits.is_empty() || digits.starts_with('0') {
         return None;
     }
-    digits.parse().ok()
+    // More digits than fit are more than anything that is let through.
+    Some(digits.parse().unwrap_or(u32::MAX))
 }
 
 /// Event names that Socket.IO keeps for itself; its decoder refuses them.

@@ -21,11 +21,11 @@ use crate::support::{
 };
 
 /// A house whose tenant `a` speaks Engine.IO, and Alice, who may go there.
-async fn stage() -> (House, Engine, Browser) {
+pub(crate) async fn stage() -> (House, Engine, Browser) {
     stage_with(|_| {}).await
 }
 
-async fn stage_with(change: impl FnOnce(&mut Config)) -> (House, Engine, Browser) {
+pub(crate) async fn stage_with(change: impl FnOnce(&mut Config)) -> (House, Engine, Browser) {
     let engine = Engine::start().await;
     let house = House::with(|config| {
         aim(config, engine.address);
@@ -36,7 +36,7 @@ async fn stage_with(change: impl FnOnce(&mut Config)) -> (House, Engine, Browser
     (house, engine, alice)
 }
 
-async fn enter(house: &House, user: &str, steps: i64) -> Browser {
+pub(crate) async fn enter(house: &House, user: &str, steps: i64) -> Browser {
     let mut browser = Browser::signed_in_at(house, user, steps).await;
     browser.enter(house, "a").await;
     browser

@@ -23,6 +23,8 @@ mod hostile;
 mod http2;
 /// WebSockets over HTTP/2 (RFC 8441).
 mod http2_sockets;
+/// How much and how many of sockets and their messages.
+mod limits;
 /// Open sockets and the end of sessions.
 mod sockets;
 /// Handshakes and certificates.

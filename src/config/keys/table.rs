@@ -454,7 +454,16 @@ pub(in super::super) const SECTIONS: &[Section] = &[
                     most: 1 << 20,
                 },
                 "1024",
-                "The most packets in one body of Engine.IO's polling.",
+                "The most packets in one body that a client sends by Engine.IO's polling.",
+            ),
+            key(
+                "max_polling_answer",
+                Size {
+                    least: 64 * KIB,
+                    most: GIB,
+                },
+                "\"16MiB\"",
+                "The largest answer of a tenant to a poll, which holds all that it has queued since the last one.",
             ),
         ],
         later: &[],

@@ -268,9 +268,7 @@ impl Spoken<'_> {
 
     fn members(&self, object: &Range<usize>) -> Result<Vec<Member>, Refused> {
         let mut all = Vec::new();
-        Reader::new(self.text, object.start)
-            .object(1, |it| all.push(it))
-            .map_err(|_| JSON)?;
+        Reader::new(self.text, object.start).object(1, |it| all.push(it))?;
         Ok(all)
     }
 }

@@ -237,7 +237,14 @@ fn w13_attachments_are_counted() {
     assert!(judge(&mut it, Way::Up, "42/app,[\"a\"]").is_err());
     assert!(it.binary(Way::Up).is_ok());
     assert!(it.binary(Way::Up).is_err());
-    assert!(judge(&mut open(), Way::Up, "451000000000-/app,[\"a\"]").is_err());
+    for many in ["45257-/app,[\"a\"]", "451000000000-/app,[\"a\"]"] {
+        let found = judge(&mut open(), Way::Up, many);
+        assert_eq!(found, Err(Refused::TooManyAttachments));
+    }
+    assert_eq!(
+        judge(&mut open(), Way::Up, "45-/app,[\"a\"]"),
+        Err(Refused::Grammar("a number of attachments"))
+    );
 }
 
 #[test]
