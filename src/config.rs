@@ -296,6 +296,10 @@ pub struct SocketRules {
     pub max_message: usize,
     /// Largest frame of a plain WebSocket, in bytes, either way.
     pub max_frame: usize,
+    /// Most Socket.IO messages per second of one login to one tenant; 0: any number.
+    pub messages_per_second: u32,
+    /// Most of them at once.
+    pub message_burst: u32,
     /// Most packets in one polling body of a client's.
     pub max_polling_packets: usize,
     /// Largest answer of a tenant to a poll, in bytes.
@@ -310,6 +314,8 @@ impl Default for SocketRules {
             control_event: "uiBuilderControl".to_owned(),
             max_message: 1 << 20,
             max_frame: 16 << 20,
+            messages_per_second: 1000,
+            message_burst: 20_000,
             max_polling_packets: 1024,
             max_polling_answer: 16 << 20,
         }

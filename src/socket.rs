@@ -4,7 +4,7 @@
 //! the two legs of a socket; [`lane`] cuts one direction of them into frames ([`frame`]) and
 //! messages; [`guard`] judges the messages of an Engine.IO connection, [`polling`] the bodies of
 //! its other transport; both share a [`conversation`], which knows the Socket.IO packets
-//! ([`socketio`], [`json`]) that have passed. [`engineio`] says what is Engine.IO at all and
+//! ([`socketio`], [`json`]) that have passed, and at what [`pace`]. [`engineio`] says what is Engine.IO at all and
 //! [`seal`] binds its ids to who opened them.
 
 pub mod conversation;
@@ -14,6 +14,7 @@ pub mod guard;
 pub mod json;
 pub mod lane;
 pub mod notice;
+pub mod pace;
 pub mod polling;
 pub mod relay;
 pub mod seal;
@@ -49,6 +50,9 @@ pub enum Refused {
     /// More attachments of one message than are let through. Close 1008.
     #[error("too many attachments of one message")]
     TooManyAttachments,
+    /// More messages than are let through, and it went on after it was told. Close 1008.
+    #[error("too many messages")]
+    TooFast,
     /// Something no official Engine.IO or Socket.IO encoder emits, or not at this moment. Close 1008.
     #[error("not in the grammar: {0}")]
     Grammar(&'static str),
@@ -70,7 +74,7 @@ impl Refused {
             Self::Frame(_) => 1002,
             Self::Utf8 => 1007,
             Self::TooLarge | Self::TooManyPackets => 1009,
-            Self::TooDeep | Self::TooManyAttachments | Self::Grammar(_) => 1008,
+            Self::TooDeep | Self::TooManyAttachments | Self::TooFast | Self::Grammar(_) => 1008,
         }
     }
 
@@ -81,6 +85,7 @@ impl Refused {
             Self::TooManyPackets => Some("polling_packets"),
             Self::TooDeep => Some("nesting"),
             Self::TooManyAttachments => Some("attachments"),
+            Self::TooFast => Some("flood"),
             Self::Frame(_) | Self::Utf8 | Self::Grammar(_) => None,
         }
     }

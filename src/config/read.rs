@@ -192,6 +192,10 @@ fn sockets(it: &mut Section<'_>) -> SocketRules {
             .unwrap_or(usual.control_event),
         max_message: it.size("max_message").unwrap_or(usual.max_message),
         max_frame: it.size("max_frame").unwrap_or(usual.max_frame),
+        messages_per_second: it
+            .count("messages_per_second")
+            .unwrap_or(usual.messages_per_second),
+        message_burst: it.count("message_burst").unwrap_or(usual.message_burst),
         max_polling_packets: it
             .count("max_polling_packets")
             .unwrap_or(usual.max_polling_packets),

@@ -25,7 +25,7 @@ use crate::{
         polling::{self, Judged, NoSession, Post, Session},
         seal,
     },
-    telemetry::count,
+    telemetry::{Kind, count},
 };
 
 /// Why a connection ends, as its client is told.
@@ -134,7 +134,10 @@ impl Pipeline {
             .await?;
             let judged = {
                 let mut conversation = guard::lock(session.conversation());
-                polling::judge_post(&mut conversation, &engine.terms, &body)
+                conversation.at(self.house.clock.now());
+                let judged = polling::judge_post(&mut conversation, &engine.terms, &body);
+                self.dropped(conversation.take_dropped());
+                judged
             };
             let Judged {
                 body: changed,
@@ -187,6 +190,17 @@ impl Pipeline {
                 Ok(self.goodbye(session, words).await)
             }
             Ok(Err(error)) => Err(refused(error)),
+        }
+    }
+
+    /// Counts messages that were dropped because there were too many.
+    fn dropped(&self, count: u32) {
+        if count > 0 {
+            let kind = Kind {
+                kind: "rate".to_owned(),
+            };
+            let limits = &self.house.metrics.socket_limits;
+            limits.get_or_create(&kind).inc_by(count.into());
         }
     }
 
@@ -347,6 +361,9 @@ fn unknown(error: NoSession) -> Refusal {
 fn judged_bad(refused: Refused) -> Refusal {
     match refused {
         Refused::TooLarge | Refused::TooManyPackets => Malformed::BodyTooLarge.into(),
+        Refused::TooFast => Refusal::TooOften {
+            retry_after: super::SOON,
+        },
         Refused::Frame(_)
         | Refused::Utf8
         | Refused::TooDeep

@@ -45,6 +45,8 @@ pub struct Grant {
     pub host: HostName,
     /// The tenant it was when granted.
     pub tenant: TenantId,
+    /// When what it sends to the tenant's sockets is made up for (`socket::pace`).
+    pub messages: AtomicI64,
     ended: AtomicU8,
     /// Ended here, and the store has not confirmed it yet.
     pub(super) owed: AtomicBool,
@@ -56,6 +58,7 @@ impl Grant {
         let grant = Self {
             host: record.host.clone(),
             tenant: record.tenant.clone(),
+            messages: AtomicI64::new(0),
             ended: AtomicU8::new(0),
             owed: AtomicBool::new(false),
             over: over.child_token(),

@@ -17,17 +17,20 @@ use crate::{
         Refused, Way,
         json::{self, Member, Reader, Same},
         notice::{self, Notice, Topic, packet, refusal},
+        pace::Pace,
         seal::{self, Seal},
         socketio::{self, Kind, Packet},
     },
 };
 
 mod event;
+mod rate;
 mod word;
 
 pub use word::News;
 
 use event::Channel;
+use rate::Rate;
 use word::{Heard, Word, control};
 
 /// Most namespaces of one connection.
@@ -63,6 +66,8 @@ pub struct Terms {
     pub annotate: bool,
     /// Whose connection it is; `None` where nobody has to sign in.
     pub owner: Option<Identity>,
+    /// How many messages may come; `None`: any number.
+    pub pace: Option<Pace>,
     /// Where tokens in messages are judged.
     pub reception: Option<Reception>,
     /// How long a connection without a good token may wait for one.
@@ -91,6 +96,7 @@ impl Terms {
             max_packets: rules.max_polling_packets,
             mode: socketio.mode,
             annotate: socketio.annotate,
+            pace: Pace::new(rules),
             owner,
             reception: None,
             grace: rules.grace,
@@ -160,6 +166,7 @@ pub struct Conversation {
     dropped_up: u32,
     dropped_down: u32,
     word: Word,
+    rate: Rate,
     /// Packets of ours for the client, as Engine.IO messages.
     replies: Vec<String>,
     /// Whether it began where we could not see it (another gateway, before a restart).
@@ -196,6 +203,7 @@ impl Conversation {
         }
         let packet = socketio::read(text, 1)?;
         let verdict = match way {
+            Way::Up if self.is_too_much(&packet, terms)? => Verdict::Drop,
             Way::Up => self.up(&packet, text, terms, out)?,
             Way::Down => self.down(&packet, text, terms, out)?,
         };

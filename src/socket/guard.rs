@@ -46,6 +46,8 @@ pub struct Guard {
     /// The polling connection that this takes over.
     upgrading: Option<Upgrading>,
     news: Option<News>,
+    now: Timestamp,
+    dropped: u32,
 }
 
 /// What a message was, besides its verdict.
@@ -66,6 +68,8 @@ impl Guard {
             phase: Phase::Opening,
             upgrading: None,
             news: None,
+            now: Timestamp::default(),
+            dropped: 0,
         }
     }
 
@@ -77,6 +81,8 @@ impl Guard {
             phase: Phase::Probing,
             upgrading: Some(upgrading),
             news: None,
+            now: Timestamp::default(),
+            dropped: 0,
         }
     }
 
@@ -96,10 +102,12 @@ impl Guard {
         let text = simdutf8::basic::from_utf8(payload).map_err(|_| Refused::Utf8)?;
         if self.phase == Phase::Open && text.starts_with('4') {
             let mut conversation = lock(&self.conversation);
+            conversation.at(self.now);
             let verdict = conversation.message(way, text, &self.terms, out)?;
             if let Some(news) = conversation.take_news() {
                 self.news = Some(news);
             }
+            self.dropped += conversation.take_dropped();
             // What goes nowhere is no use of the session.
             let used = match verdict {
                 Verdict::Drop => Use::Transport,
@@ -133,10 +141,33 @@ impl Guard {
                 lock(&self.conversation).upgrade();
                 self.phase = Phase::Open;
             }
-            (Phase::Open, Way::Down, "2" | "6" | "1") | (Phase::Open, Way::Up, "3" | "1") => {}
+            (Phase::Open, Way::Down, "2" | "6" | "1") => {}
+            (Phase::Open, Way::Up, "3" | "1") => self.small_talk(way)?,
             _ => return Err(Refused::Grammar("an Engine.IO packet out of place")),
         }
         Ok(Verdict::Pass)
+    }
+
+    /// The time from now on.
+    pub fn at(&mut self, now: Timestamp) {
+        self.now = now;
+    }
+
+    /// Takes note of a frame of the transport's own, or a part of a message.
+    pub fn small_talk(&self, way: Way) -> Result<(), Refused> {
+        match way {
+            Way::Up => {
+                let mut conversation = lock(&self.conversation);
+                conversation.at(self.now);
+                conversation.small_talk(&self.terms)
+            }
+            Way::Down => Ok(()),
+        }
+    }
+
+    /// How many messages were dropped since the last time, for there were too many.
+    pub fn take_dropped(&mut self) -> u32 {
+        std::mem::take(&mut self.dropped)
     }
 
     /// What the last message has to tell whoever moves the bytes.

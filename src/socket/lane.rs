@@ -159,6 +159,9 @@ impl Lane {
             return Ok(Step::Need);
         }
         let Some(kind) = self.sequence.accept(&header)? else {
+            if let Mode::EngineIo(guard) = mode {
+                guard.small_talk(self.way)?;
+            }
             if header.opcode == Opcode::Close {
                 let mut plain = Vec::new();
                 frame::unmask_into(&header, payload, &mut plain);
@@ -247,6 +250,7 @@ impl Lane {
             frame::unmask_into(header, payload, &mut self.parts);
         }
         if !header.fin {
+            guard.small_talk(self.way)?;
             return Ok(Step::Instead(total));
         }
         let mut changed = Vec::new();

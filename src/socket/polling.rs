@@ -146,7 +146,11 @@ fn judge(
                 conversation.binary(way)?
             }
             _ => match (way, packet) {
-                (Way::Up, "3" | "1") | (Way::Down, "2" | "6" | "1") => Verdict::Pass,
+                (Way::Up, "3" | "1") => {
+                    conversation.small_talk(terms)?;
+                    Verdict::Pass
+                }
+                (Way::Down, "2" | "6" | "1") => Verdict::Pass,
                 _ => return Err(Refused::Grammar("an Engine.IO packet out of place")),
             },
         };

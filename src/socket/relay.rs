@@ -22,6 +22,7 @@ use tokio::{
 
 use crate::{
     authz::{Over, Vigil},
+    clock::Timestamp,
     config::{SocketIdle, SocketRules},
     session::Ended,
     socket::{
@@ -189,8 +190,12 @@ struct Watch<T> {
     touch_at: Option<Instant>,
     touch_every: Duration,
     touch: T,
+    /// When it was last asked.
+    now: Timestamp,
     /// Frames passed, changed, dropped.
     counters: [Counter; 3],
+    /// What was dropped because there was too much of it.
+    too_many: Counter,
     linger: Option<Pin<Box<Sleep>>>,
     /// It has just begun to bear with an idle session: what was judged before may not be written.
     has_begun_to_bear: bool,
@@ -216,7 +221,12 @@ impl<T: FnMut(&Vigil)> Watch<T> {
                 })
                 .clone()
         };
+        let too_many = setting.metrics.socket_limits.get_or_create(&Kind {
+            kind: "rate".to_owned(),
+        });
         Self {
+            now: vigil.now(),
+            too_many: too_many.clone(),
             vigil,
             alarm,
             bell: first.map(|it| Box::pin(sleep_until(it))),
@@ -230,8 +240,8 @@ impl<T: FnMut(&Vigil)> Watch<T> {
     }
 
     fn check(&mut self) -> Result<(), End> {
-        let now = self.vigil.now();
-        self.vigil.check(now).map_err(End::Over)
+        self.now = self.vigil.now();
+        self.vigil.check(self.now).map_err(End::Over)
     }
 
     /// As [`Watch::check`], but where the session went idle a connection that can be revived is
@@ -262,6 +272,10 @@ impl<T: FnMut(&Vigil)> Watch<T> {
         let Mode::EngineIo(guard) = mode else {
             return Ok(());
         };
+        match guard.take_dropped() {
+            0 => {}
+            dropped => _ = self.too_many.inc_by(dropped.into()),
+        }
         match guard.take_news() {
             None => return Ok(()),
             Some(News::Over(over)) => return Err(End::Over(over)),
@@ -589,6 +603,9 @@ where
     let (mut done, mut used) = (0, 0);
     let mut out = Vec::new();
     watch.check_or_bear(mode)?;
+    if let Mode::EngineIo(guard) = mode {
+        guard.at(watch.now);
+    }
     while done < input.len() {
         out.clear();
         let rest = input.get(done..).unwrap_or_default();

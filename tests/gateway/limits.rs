@@ -1,7 +1,7 @@
 //! How much and how many: messages, sockets, bodies, and who does not read.
 
 use crate::{
-    engine::{stage, stage_with},
+    engine::{enter, stage, stage_with},
     support::{
         House,
         engine::{begin_polling, begin_socket, hear, polled, say},
@@ -69,5 +69,88 @@ async fn w13_each_limit_of_a_message_has_its_code_and_is_counted() {
         assert_eq!(reached(&house, limit), 1, "{limit}");
     }
     assert_eq!(engine.heard(), ["40/uib,"; 3]);
+    house.close().await;
+}
+
+/// Slow enough that no test sees it made up for.
+fn fifty(config: &mut portcullis::config::Config) {
+    config.sockets.messages_per_second = 1;
+    config.sockets.message_burst = 50;
+}
+
+fn is_told_of_rate(packet: &str) -> bool {
+    packet.starts_with("42/uib,[\"uiBuilderControl\"")
+        && packet.contains("jwt_auth_fail")
+        && packet.contains("\"reason\":\"rate\"")
+}
+
+#[tokio::test]
+async fn w15_what_is_too_much_is_dropped_and_told_and_a_flood_is_closed() {
+    let (house, engine, alice) = stage_with(fifty).await;
+    let bob = enter(&house, "bob", 0).await;
+    let mut his = begin_socket(&house, &bob).await;
+    let mut flood = begin_socket(&house, &alice).await;
+    for n in 0..60 {
+        say(&mut flood, &format!(r#"42/uib,["n",{n}]"#)).await;
+    }
+    assert!(is_told_of_rate(&hear(&mut flood).await.unwrap()));
+    assert!(reached(&house, "rate") > 0);
+    let code = loop {
+        // (Whether it is closed by now or not: nothing may fail here.)
+        let more = tokio_tungstenite::tungstenite::Message::text(r#"42/uib,["more"]"#);
+        let _ = futures_util::SinkExt::send(&mut flood, more).await;
+        if reached(&house, "flood") > 0 {
+            break loop {
+                if let Err(code) = hear(&mut flood).await {
+                    break code;
+                }
+            };
+        }
+    };
+    assert_eq!((code, reached(&house, "flood")), (1008, 1));
+    let passed = engine
+        .heard()
+        .iter()
+        .filter(|it| it.contains("[\"n\""))
+        .count();
+    assert!((49..60).contains(&passed), "{passed}");
+    // Nobody else notices.
+    say(&mut his, r#"42/uib,["echo","his"]"#).await;
+    assert_eq!(hear(&mut his).await.unwrap(), r#"42/uib,["echo","his"]"#);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn w15_all_sockets_of_a_login_share_one_pace_by_either_transport() {
+    let (house, engine, alice) = stage_with(fifty).await;
+    let mut first = begin_socket(&house, &alice).await;
+    let sid = begin_polling(&house, &alice).await;
+    for _ in 0..60 {
+        say(&mut first, r#"42/uib,["first"]"#).await;
+    }
+    assert!(is_told_of_rate(&hear(&mut first).await.unwrap()));
+    let sent = vec![r#"42/uib,["late"]"#; 20].join("\x1e");
+    let answer = polled(&house, &alice, Some(&sid), Some(&sent)).await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "ok"));
+    engine.say(r#"42/uib,["to all"]"#);
+    let heard = polled(&house, &alice, Some(&sid), None).await.text();
+    let (news, told) = heard.split_once('\x1e').unwrap();
+    assert_eq!(news, r#"42/uib,["to all"]"#);
+    assert!(is_told_of_rate(told), "{told}");
+    let refused = loop {
+        let answer = polled(&house, &alice, Some(&sid), Some(&sent)).await;
+        if answer.status != 200 {
+            break answer;
+        }
+    };
+    assert_eq!(refused.status, 429);
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(reached(&house, "flood"), 1);
+    let late = engine
+        .heard()
+        .iter()
+        .filter(|it| it.contains("late"))
+        .count();
+    assert!(late < 20, "{late}");
     house.close().await;
 }

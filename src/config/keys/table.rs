@@ -448,6 +448,24 @@ pub(in super::super) const SECTIONS: &[Section] = &[
                 "The largest frame of any other WebSocket, either way.",
             ),
             key(
+                "messages_per_second",
+                Count {
+                    least: 0,
+                    most: 10_000_000,
+                },
+                "1000",
+                "The most Socket.IO messages per second that one login sends to one tenant, by all its sockets; 0: any number. What is more is dropped.",
+            ),
+            key(
+                "message_burst",
+                Count {
+                    least: 1,
+                    most: 10_000_000,
+                },
+                "20000",
+                "The most of them at once. A socket that sends as many again in vain is closed.",
+            ),
+            key(
                 "max_polling_packets",
                 Count {
                     least: 1,

@@ -13,6 +13,7 @@ pub(crate) fn terms_of(user: &str, login: u8) -> Terms {
         max_packets: 16,
         mode: SocketMode::Session,
         annotate: false,
+        pace: None,
         owner: None,
         reception: None,
         grace: Duration::from_mins(1),
