@@ -296,6 +296,12 @@ pub struct SocketRules {
     pub max_message: usize,
     /// Largest frame of a plain WebSocket, in bytes, either way.
     pub max_frame: usize,
+    /// Most sockets of one login on one tenant; 0: any number.
+    pub per_session: u32,
+    /// Most sockets of one tenant; 0: any number.
+    pub per_tenant: u32,
+    /// How long a side may read nothing of what waits for it.
+    pub stall_timeout: Duration,
     /// Most Socket.IO messages per second of one login to one tenant; 0: any number.
     pub messages_per_second: u32,
     /// Most of them at once.
@@ -314,6 +320,9 @@ impl Default for SocketRules {
             control_event: "uiBuilderControl".to_owned(),
             max_message: 1 << 20,
             max_frame: 16 << 20,
+            per_session: 256,
+            per_tenant: 5000,
+            stall_timeout: Duration::from_mins(1),
             messages_per_second: 1000,
             message_burst: 20_000,
             max_polling_packets: 1024,

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use http::{HeaderValue, Response, StatusCode, header};
 
-use crate::{authn::NotSignedIn, body::Body, config::Policy, intake::Malformed, store::StoreError};
+use crate::{
+    authn::NotSignedIn, body::Body, config::Policy, intake::Malformed, socket::quota::Full,
+    store::StoreError,
+};
 
 pub mod asker;
 pub mod headers;
@@ -65,6 +68,14 @@ pub enum Refusal {
     /// Too often.
     #[error("too often")]
     TooOften {
+        /// Try again after.
+        retry_after: Duration,
+    },
+    /// No socket more.
+    #[error("{whose}")]
+    TooManySockets {
+        /// Whose number is used up.
+        whose: Full,
         /// Try again after.
         retry_after: Duration,
     },
@@ -149,7 +160,7 @@ impl Refusal {
             Self::Unreadable | Self::SignInLost { .. } | Self::CookieTrouble { .. } => {
                 StatusCode::BAD_REQUEST
             }
-            Self::TooOften { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooOften { .. } | Self::TooManySockets { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unreachable => StatusCode::BAD_GATEWAY,
             Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
             Self::Stopped | Self::Starting { .. } | Self::Busy { .. } | Self::StoreAway { .. } => {
@@ -183,6 +194,7 @@ impl Refusal {
             Self::MediaType => "media_type",
             Self::Unreadable => "unreadable",
             Self::TooOften { .. } => "too_often",
+            Self::TooManySockets { .. } => "too_many_sockets",
             Self::LinkGone => "link",
             Self::SignInLost { .. } => "sign_in_lost",
             Self::CookieTrouble { .. } => "cookies",
@@ -198,6 +210,7 @@ impl Refusal {
     /// When to try again, in whole seconds, at least one.
     pub fn retry_secs(&self) -> Option<u64> {
         if let Self::TooOften { retry_after }
+        | Self::TooManySockets { retry_after, .. }
         | Self::Starting { retry_after }
         | Self::Busy { retry_after }
         | Self::StoreAway { retry_after } = self

@@ -5,7 +5,7 @@
 //! messages; [`guard`] judges the messages of an Engine.IO connection, [`polling`] the bodies of
 //! its other transport; both share a [`conversation`], which knows the Socket.IO packets
 //! ([`socketio`], [`json`]) that have passed, and at what [`pace`]. [`engineio`] says what is Engine.IO at all and
-//! [`seal`] binds its ids to who opened them.
+//! [`seal`] binds its ids to who opened them. [`quota`] says how many may be open.
 
 pub mod conversation;
 pub mod engineio;
@@ -16,6 +16,7 @@ pub mod lane;
 pub mod notice;
 pub mod pace;
 pub mod polling;
+pub mod quota;
 pub mod relay;
 pub mod seal;
 pub mod socketio;

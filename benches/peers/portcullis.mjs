@@ -27,6 +27,11 @@ url = "sqlite:${own}/portcullis.db"
 key_file = "${own}/portcullis.key"
 [limits]
 body = "0"
+[sockets]
+messages_per_second = 10000000 # counted, and never too many
+message_burst = 10000000
+per_session = 0
+per_tenant = 0
 [log]
 level = "warn"
 access = false

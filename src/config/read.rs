@@ -192,6 +192,9 @@ fn sockets(it: &mut Section<'_>) -> SocketRules {
             .unwrap_or(usual.control_event),
         max_message: it.size("max_message").unwrap_or(usual.max_message),
         max_frame: it.size("max_frame").unwrap_or(usual.max_frame),
+        per_session: it.count("per_session").unwrap_or(usual.per_session),
+        per_tenant: it.count("per_tenant").unwrap_or(usual.per_tenant),
+        stall_timeout: it.duration("stall_timeout").unwrap_or(usual.stall_timeout),
         messages_per_second: it
             .count("messages_per_second")
             .unwrap_or(usual.messages_per_second),

@@ -12,7 +12,7 @@ use crate::{
     body::Body,
     forward::{self, Errand, ForwardError},
     intake::{Inbound, Malformed},
-    pipeline::{Pipeline, refused},
+    pipeline::{Pipeline, refused, upgrade::crowded},
     reply::Refusal,
     route::{PathRoute, Upstream},
     session::Lease,
@@ -23,6 +23,7 @@ use crate::{
         guard,
         notice::{Notice, Topic, last_words},
         polling::{self, Judged, NoSession, Post, Session},
+        quota::Seats,
         seal,
     },
     telemetry::{Kind, count},
@@ -50,6 +51,14 @@ pub(super) struct Engine {
     lease: Option<Lease>,
 }
 
+/// Which request of a connection a poll's answer is for.
+enum At<'a> {
+    /// The first, which opens it.
+    Opening(Seats),
+    /// One on it.
+    Running(&'a Arc<Session>),
+}
+
 impl Pipeline {
     /// Opens the id of an Engine.IO request and finds the replica that it belongs to; `fresh` is
     /// where a new connection goes.
@@ -75,7 +84,13 @@ impl Pipeline {
             let own = opened.id.to_owned();
             let session = house
                 .engines
-                .find(&request, opened, (upstream.address, lease.clone()), now)
+                .find(
+                    &request,
+                    opened,
+                    (upstream.address, lease.clone()),
+                    || self.seats(permit),
+                    now,
+                )
                 .map_err(unknown)?;
             (upstream.clone(), Some(session), Some(own))
         } else {
@@ -142,6 +157,7 @@ impl Pipeline {
             let Judged {
                 body: changed,
                 used,
+                closes,
                 ..
             } = judged.map_err(|refused| {
                 self.reached(refused);
@@ -155,6 +171,9 @@ impl Pipeline {
             if let Some(words) = self.is_over(session, engine) {
                 session.end();
                 return Ok(self.goodbye(session, words).await);
+            }
+            if closes {
+                session.rise();
             }
             let body = changed.unwrap_or(body);
             if body.is_empty() {
@@ -177,7 +196,8 @@ impl Pipeline {
             // leg that is cut looks like an accident, which Socket.IO recovers from.
             Err(words) => Ok(self.goodbye(session, words).await),
             Ok(Ok(response)) if is_get => {
-                let answer = self.downstream(response, engine, Some(session)).await;
+                let at = At::Running(session);
+                let answer = self.downstream(response, engine, at).await;
                 // A tenant that was told of the end by another request may break off this one's
                 // answer: the end is the reason, and no fault of the tenant's.
                 match (answer.is_err(), over_by_now(after.as_mut())) {
@@ -224,10 +244,12 @@ impl Pipeline {
         errand: Errand<'_>,
         engine: &Engine,
     ) -> Result<Response<Body>, Refusal> {
+        let vigil = errand.vigil.as_ref().ok_or(Refusal::Forbidden)?;
+        let seats = self.seats(vigil.permit()).map_err(crowded)?;
         let response = forward::send(&self.pool, errand, inbound)
             .await
             .map_err(refused)?;
-        self.downstream(response, engine, None).await
+        self.downstream(response, engine, At::Opening(seats)).await
     }
 
     /// The answer to a GET: judged as a whole. (Polls are small, and bounded.)
@@ -235,21 +257,21 @@ impl Pipeline {
         &self,
         response: Response<Body>,
         engine: &Engine,
-        session: Option<&Arc<Session>>,
+        at: At<'_>,
     ) -> Result<Response<Body>, Refusal> {
         if response.status() != StatusCode::OK {
             return Ok(response);
         }
         let (mut head, body) = response.into_parts();
         let collected = collect(body, engine.max_answer).await;
-        let body = match (collected, session) {
+        let body = match (collected, &at) {
             (Ok(body), _) => body,
             (
                 Err(Refusal::NotSignedIn {
                     why: crate::authn::NotSignedIn::Session(why),
                     ..
                 }),
-                Some(session),
+                At::Running(session),
             ) => {
                 let over = Over::Session(why);
                 let words = last_words(over).unwrap_or(OVER);
@@ -264,28 +286,19 @@ impl Pipeline {
             }
             (Err(refusal), _) => return Err(refusal),
         };
-        let judged = if let Some(session) = session {
-            if let Some(words) = self.is_over(session, engine) {
-                return Ok(self.goodbye(session, words).await);
+        let judged = match at {
+            At::Running(session) => {
+                if let Some(words) = self.is_over(session, engine) {
+                    return Ok(self.goodbye(session, words).await);
+                }
+                let mut conversation = guard::lock(session.conversation());
+                let judged = polling::judge_answer(&mut conversation, &engine.terms, false, &body);
+                if judged.as_ref().is_ok_and(|it| it.closes) {
+                    session.rise();
+                }
+                judged
             }
-            let mut conversation = guard::lock(session.conversation());
-            polling::judge_answer(&mut conversation, &engine.terms, false, &body)
-        } else {
-            let mut conversation = Conversation::default();
-            let judged = polling::judge_answer(&mut conversation, &engine.terms, true, &body);
-            if let Ok(Judged {
-                opening: Some(opening),
-                ..
-            }) = &judged
-            {
-                let place = (engine.upstream.address, engine.lease.clone());
-                let now = self.house.clock.now();
-                self.house
-                    .engines
-                    .begin(&engine.request, opening, conversation, place, now)
-                    .map_err(unknown)?;
-            }
-            judged
+            At::Opening(seats) => self.opened(engine, seats, &body)?,
         };
         let judged = judged.map_err(|refused| {
             self.reached(refused);
@@ -296,6 +309,30 @@ impl Pipeline {
         head.headers
             .insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         Ok(Response::from_parts(head, Body::full(body)))
+    }
+
+    /// The answer that opens a connection, and takes its seats.
+    fn opened(
+        &self,
+        engine: &Engine,
+        seats: Seats,
+        body: &[u8],
+    ) -> Result<Result<Judged, Refused>, Refusal> {
+        let mut conversation = Conversation::default();
+        let judged = polling::judge_answer(&mut conversation, &engine.terms, true, body);
+        if let Ok(Judged {
+            opening: Some(opening),
+            ..
+        }) = &judged
+        {
+            let place = (engine.upstream.address, engine.lease.clone());
+            let now = self.house.clock.now();
+            self.house
+                .engines
+                .begin(&engine.request, opening, conversation, place, seats, now)
+                .map_err(unknown)?;
+        }
+        Ok(judged)
     }
 
     /// The clean end of a polling connection: why and `41` for the client, `41` for the
@@ -352,6 +389,7 @@ pub(crate) async fn deliver(pool: Rc<forward::Pool>, post: Post) {
 fn unknown(error: NoSession) -> Refusal {
     match error {
         NoSession::Unknown | NoSession::Upgraded => Malformed::EngineIo.into(),
+        NoSession::NoSeat(full) => crowded(full),
         NoSession::Full => Refusal::Starting {
             retry_after: super::SOON,
         },

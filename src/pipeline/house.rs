@@ -22,7 +22,7 @@ use crate::{
     secret::SealingKey,
     session::Sessions,
     signin::{Signin, cookie},
-    socket::{polling::EngineSessions, seal::Sealer},
+    socket::{polling::EngineSessions, quota::Quotas, seal::Sealer},
     store::StoreHandle,
     telemetry::Metrics,
     tls::Certificates,
@@ -60,6 +60,8 @@ pub struct House {
     pub sealer: Arc<Sealer>,
     /// Engine.IO connections by polling, on whichever core.
     pub engines: Arc<EngineSessions>,
+    /// How many sockets each tenant has open.
+    pub quotas: Quotas,
     /// Numbers.
     pub metrics: Metrics,
     /// Another process changed claims.
@@ -141,6 +143,7 @@ impl House {
             signin,
             sealer: Arc::new(Sealer::new(&with.key)),
             engines: Arc::new(EngineSessions::default()),
+            quotas: Quotas::default(),
             metrics: with.metrics,
             claims_changed: Arc::new(Notify::new()),
             seen: tokio::sync::Mutex::new(with.seen),

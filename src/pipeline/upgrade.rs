@@ -12,18 +12,20 @@ use tokio::{
 };
 
 use crate::{
-    authz::Vigil,
+    authz::{Permit, Vigil},
     body::Body,
     forward::{self, Errand, Opened, Shaken},
     intake::{Inbound, Malformed, wire::Guarded},
-    pipeline::{Pipeline, Visitor, engine::Engine, refused},
+    pipeline::{Pipeline, SOON, Visitor, engine::Engine, refused},
     reply::Refusal,
     socket::{
         guard::Guard,
         lane::Mode,
         polling::Upgrading,
+        quota::{Full, Seats},
         relay::{Leg, Setting, relay},
     },
+    telemetry::count,
 };
 
 impl Pipeline {
@@ -40,7 +42,13 @@ impl Pipeline {
     {
         let upgrade = inbound.upgrade.take().ok_or(Malformed::Handshake)?;
         let vigil = errand.vigil.clone().ok_or(Refusal::Forbidden)?;
-        let mode = self.mode(engine, vigil.permit().route().guarded);
+        let guarded = vigil.permit().route().guarded;
+        let mode = self.mode(engine, guarded);
+        let seats = if guarded {
+            Some(self.seats(vigil.permit()).map_err(crowded)?)
+        } else {
+            None
+        };
         let shaken = forward::handshake(&self.pool, errand, inbound)
             .await
             .map_err(refused)?;
@@ -58,7 +66,7 @@ impl Pipeline {
         let (pipeline, place) = (Rc::clone(self), Rc::clone(&visitor.place));
         self.tasks.spawn_local(async move {
             // Held to the socket's end.
-            let _place = place;
+            let _held = (place, seats);
             match upgrade.await {
                 Ok(upgraded) => {
                     let upstream = Leg {
@@ -76,6 +84,18 @@ impl Pipeline {
             }
         });
         Ok(answer)
+    }
+
+    /// Seats for one more socket under `permit`.
+    pub(super) fn seats(&self, permit: &Permit) -> Result<Seats, Full> {
+        let house = &*self.house;
+        let grant = permit.identity().map(|it| &it.lease().grant);
+        let rules = &house.config.load().sockets;
+        let seats = house.quotas.take(permit.tenant(), grant, rules);
+        if let Err(full) = seats {
+            count(&house.metrics.socket_limits, full.limit());
+        }
+        seats
     }
 
     /// How a socket is judged; `None`: on an open host, not at all.
@@ -156,6 +176,14 @@ impl Pipeline {
             }
         };
         relay(client, upstream, vigil, mode, &setting, touch).await;
+    }
+}
+
+/// What is answered where there is no seat for one more socket.
+pub(super) fn crowded(full: Full) -> Refusal {
+    Refusal::TooManySockets {
+        whose: full,
+        retry_after: SOON,
     }
 }
 

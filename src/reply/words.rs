@@ -1,7 +1,7 @@
 //! What a refusal says: what happened, and what to do.
 
 use super::{Asker, Refusal, page::Button};
-use crate::{config::Policy, intake::Malformed};
+use crate::{config::Policy, intake::Malformed, socket::quota::Full};
 
 /// The words of one refusal.
 pub(super) struct Words {
@@ -46,36 +46,7 @@ pub(super) fn of(refusal: &Refusal, asker: &Asker) -> Words {
 /// Title and what happened.
 fn sentences(refusal: &Refusal) -> (&'static str, &'static str) {
     match refusal {
-        Refusal::Malformed(malformed) => match malformed {
-            Malformed::Misdirected => (
-                "Wrong door",
-                "Your browser reused a connection that was made for another site.",
-            ),
-            Malformed::Method => (
-                "Not served here",
-                "This kind of request is not served here.",
-            ),
-            Malformed::TooLarge => (
-                "Too many cookies",
-                "Your browser sent more cookies or headers than fit through the gate.",
-            ),
-            Malformed::BodyTooLarge => (
-                "Too large",
-                "What you sent is larger than this server lets through.",
-            ),
-            Malformed::Host | Malformed::Authority => (
-                "Which site?",
-                "The request did not say clearly which site it is for.",
-            ),
-            Malformed::Target | Malformed::Ambiguous => (
-                "That address is unclear",
-                "The address could be read in two ways, so it was not passed on.",
-            ),
-            Malformed::Framing | Malformed::Handshake | Malformed::EngineIo => (
-                "That did not arrive whole",
-                "The request was malformed, so it was not passed on.",
-            ),
-        },
+        Refusal::Malformed(malformed) => malformed_sentences(*malformed),
         Refusal::NotSignedIn { .. } => (
             "Please sign in",
             "You are not signed in here, or no longer.",
@@ -109,6 +80,15 @@ fn sentences(refusal: &Refusal) -> (&'static str, &'static str) {
             "Too many tries",
             "There were too many tries in a short time, so this is closed for a moment.",
         ),
+        Refusal::TooManySockets { whose, .. } => (
+            "Too many windows",
+            match whose {
+                Full::Login => {
+                    "You have as many live connections to this site open as there may be."
+                }
+                Full::Tenant => "This site has as many live connections open as there may be.",
+            },
+        ),
         Refusal::LinkGone => (
             "This link no longer works",
             "Set-up links work once, and only for a limited time.",
@@ -141,6 +121,39 @@ fn sentences(refusal: &Refusal) -> (&'static str, &'static str) {
         Refusal::StoreAway { .. } => (
             "Back in a moment",
             "The gateway cannot reach its records just now, so nobody can sign in. You have done nothing wrong.",
+        ),
+    }
+}
+
+fn malformed_sentences(malformed: Malformed) -> (&'static str, &'static str) {
+    match malformed {
+        Malformed::Misdirected => (
+            "Wrong door",
+            "Your browser reused a connection that was made for another site.",
+        ),
+        Malformed::Method => (
+            "Not served here",
+            "This kind of request is not served here.",
+        ),
+        Malformed::TooLarge => (
+            "Too many cookies",
+            "Your browser sent more cookies or headers than fit through the gate.",
+        ),
+        Malformed::BodyTooLarge => (
+            "Too large",
+            "What you sent is larger than this server lets through.",
+        ),
+        Malformed::Host | Malformed::Authority => (
+            "Which site?",
+            "The request did not say clearly which site it is for.",
+        ),
+        Malformed::Target | Malformed::Ambiguous => (
+            "That address is unclear",
+            "The address could be read in two ways, so it was not passed on.",
+        ),
+        Malformed::Framing | Malformed::Handshake | Malformed::EngineIo => (
+            "That did not arrive whole",
+            "The request was malformed, so it was not passed on.",
         ),
     }
 }
@@ -200,6 +213,9 @@ fn advice(refusal: &Refusal, asker: &Asker) -> &'static [&'static str] {
             &["Go back and try again.", ASK]
         }
         Refusal::TooOften { .. } => &["Trying sooner does not help."],
+        Refusal::TooManySockets { .. } => {
+            &["Close other windows of this site, then try again.", ASK]
+        }
         Refusal::LinkGone => &[
             "Have you used it already? Then sign in.",
             "Otherwise ask the people who run this server for a new link.",
@@ -258,6 +274,7 @@ fn button(refusal: &Refusal, asker: &Asker) -> Option<Button> {
         | Refusal::MediaType
         | Refusal::Unreadable
         | Refusal::TooOften { .. }
+        | Refusal::TooManySockets { .. }
         | Refusal::Unreachable
         | Refusal::TimedOut
         | Refusal::Stopped

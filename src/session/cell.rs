@@ -45,6 +45,8 @@ pub struct Grant {
     pub host: HostName,
     /// The tenant it was when granted.
     pub tenant: TenantId,
+    /// Its sockets that are open there (`socket::quota`).
+    pub sockets: Arc<AtomicU32>,
     /// When what it sends to the tenant's sockets is made up for (`socket::pace`).
     pub messages: AtomicI64,
     ended: AtomicU8,
@@ -58,6 +60,7 @@ impl Grant {
         let grant = Self {
             host: record.host.clone(),
             tenant: record.tenant.clone(),
+            sockets: Arc::default(),
             messages: AtomicI64::new(0),
             ended: AtomicU8::new(0),
             owed: AtomicBool::new(false),

@@ -139,6 +139,9 @@ impl Guard {
             (Phase::Probed, Way::Down, "3probe") => self.phase = Phase::Answered,
             (Phase::Answered, Way::Up, "5") => {
                 lock(&self.conversation).upgrade();
+                if let Some(upgrading) = &self.upgrading {
+                    upgrading.rise();
+                }
                 self.phase = Phase::Open;
             }
             (Phase::Open, Way::Down, "2" | "6" | "1") => {}

@@ -7,7 +7,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicI64, AtomicUsize, Ordering},
     },
 };
@@ -25,6 +25,7 @@ use crate::{
         engineio::{self, Opening, Request},
         guard::{self, Shared},
         notice::Notice,
+        quota::{self, Seats},
         seal::{Kind, Opened, Seal},
     },
 };
@@ -46,6 +47,8 @@ pub struct Judged {
     pub used: bool,
     /// The connection that this body opens.
     pub opening: Option<Opening>,
+    /// Whether it closes the connection.
+    pub closes: bool,
 }
 
 /// Judges the body of a client's POST.
@@ -110,7 +113,7 @@ fn judge(
         return Err(Refused::Grammar("an empty payload"));
     }
     let (mut out, mut scratch) = (Vec::new(), Vec::new());
-    let (mut changed, mut used, mut opening) = (false, false, None);
+    let (mut changed, mut used, mut opening, mut closes) = (false, false, None, false);
     let separator = char::from(SEPARATOR);
     let packets = text.split(separator).filter(|_| !text.is_empty());
     let mut start = 0;
@@ -123,6 +126,7 @@ fn judge(
         }
         scratch.clear();
         let is_open_packet = moment == Moment::Opening && count == 0;
+        closes |= packet == "1";
         let verdict = match packet.as_bytes().first() {
             Some(b'0') if is_open_packet => {
                 opening = Some(engineio::seal_open(
@@ -174,6 +178,7 @@ fn judge(
         body: changed.then(|| out.into()),
         used,
         opening,
+        closes,
     })
 }
 
@@ -200,6 +205,7 @@ pub struct Session {
     conversation: Shared,
     place: Place,
     seen: AtomicI64,
+    seats: Mutex<Option<Seats>>,
     /// Ready when it ends by what was said on it: the pending poll is answered then.
     over: CancellationToken,
 }
@@ -225,13 +231,22 @@ pub struct Post {
 }
 
 impl Session {
-    fn new(conversation: Conversation, place: Place, now: Timestamp) -> Self {
+    fn new(conversation: Conversation, place: Place, seats: Seats, now: Timestamp) -> Self {
         Self {
             conversation: Arc::new(Mutex::new(conversation)),
             place,
             seen: AtomicI64::new(now.0),
+            seats: Mutex::new(Some(seats)),
             over: CancellationToken::new(),
         }
+    }
+
+    /// It takes up no seat any more: it was closed, or a WebSocket that has its own goes on.
+    pub fn rise(&self) {
+        self.seats
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
     }
 
     /// Ends it, for whatever was said on it.
@@ -295,6 +310,9 @@ pub enum NoSession {
     /// It has gone on to a WebSocket. 400.
     #[error("the Engine.IO session has gone on to a WebSocket")]
     Upgraded,
+    /// There is no seat for it. 429.
+    #[error(transparent)]
+    NoSeat(#[from] quota::Full),
     /// Too many are open. 503.
     #[error("too many Engine.IO sessions are open")]
     Full,
@@ -308,6 +326,7 @@ impl EngineSessions {
         opening: &Opening,
         conversation: Conversation,
         (upstream, lease): (SocketAddr, Option<Lease>),
+        seats: Seats,
         now: Timestamp,
     ) -> Result<(), NoSession> {
         let place = Place {
@@ -315,18 +334,20 @@ impl EngineSessions {
             target: request.polling_target(&opening.own),
             lease,
         };
-        self.insert(&opening.sealed, Session::new(conversation, place, now))
-            .map(|_| ())
+        let session = Session::new(conversation, place, seats, now);
+        self.insert(&opening.sealed, session).map(|_| ())
     }
 
     /// The connection that `request` belongs to. Its `sid` was opened (and so verified) by the
     /// caller with [`open_sid`], who knows by now which upstream the replica is. One that is
-    /// not known here began on another gateway or before a restart, and goes on.
+    /// not known here began on another gateway or before a restart, and goes on, if there are
+    /// `seats` for it.
     pub fn find(
         &self,
         request: &Request,
         opened: Opened<'_>,
         (upstream, lease): (SocketAddr, Option<Lease>),
+        seats: impl FnOnce() -> Result<Seats, quota::Full>,
         now: Timestamp,
     ) -> Result<Arc<Session>, NoSession> {
         let sealed = request.sid.as_deref().ok_or(NoSession::Unknown)?;
@@ -339,7 +360,8 @@ impl EngineSessions {
                 target: request.polling_target(opened.id),
                 lease,
             };
-            self.insert(sealed, Session::new(Conversation::resumed(), place, now))?
+            let session = Session::new(Conversation::resumed(), place, seats()?, now);
+            self.insert(sealed, session)?
         };
         session.seen.store(now.0, Ordering::Relaxed);
         if guard::lock(&session.conversation).is_upgraded() {
@@ -430,6 +452,11 @@ impl Upgrading {
         Arc::clone(&self.session.conversation)
     }
 
+    /// The WebSocket has taken it over.
+    pub fn rise(&self) {
+        self.session.rise();
+    }
+
     /// The WebSocket is closed, and the connection with it.
     pub fn forget(&self) {
         self.sessions.forget(&self.sealed);
@@ -454,9 +481,15 @@ mod tests {
         (SocketAddr::from(([127, 0, 0, 1], 1880)), None)
     }
 
+    fn seats() -> Seats {
+        let quotas = quota::Quotas::default();
+        let rules = crate::config::SocketRules::default();
+        quotas.take(&"t1".into(), None, &rules).unwrap()
+    }
+
     fn found(sessions: &EngineSessions, request: &Request) -> Result<Arc<Session>, NoSession> {
         let opened = open_sid(request, &seal_of("alice", 1)).unwrap();
-        sessions.find(request, opened, place(), NOW)
+        sessions.find(request, opened, place(), || Ok(seats()), NOW)
     }
 
     fn poll(sid: Option<&str>) -> Request {
@@ -474,7 +507,7 @@ mod tests {
         let judged = judge_answer(&mut conversation, &terms, true, br#"0{"sid":"abc"}"#).unwrap();
         let opening = judged.opening.unwrap();
         sessions
-            .begin(&poll(None), &opening, conversation, place(), NOW)
+            .begin(&poll(None), &opening, conversation, place(), seats(), NOW)
             .unwrap();
         (sessions, opening.sealed)
     }

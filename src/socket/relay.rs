@@ -3,7 +3,8 @@
 //! One task, both directions. The vigil is asked before every write, and wakes the task when
 //! there is nothing to write. What was read in one go and may pass is written in one go, from
 //! where it lies; a buffer is held only while a frame is incomplete or a peer is slow, so an
-//! idle socket holds none. A slow reader stops the other side's reading, not the gateway.
+//! idle socket holds none. A slow reader stops the other side's reading, not the gateway; one that
+//! reads nothing for too long ([`stall`]) is closed.
 
 use std::{
     cell::Cell,
@@ -35,8 +36,10 @@ use crate::{
 
 mod ending;
 mod outbox;
+mod stall;
 
 use outbox::Outbox;
+use stall::Stall;
 
 /// Bytes read in one go.
 const SCRATCH: usize = 64 << 10;
@@ -88,6 +91,8 @@ pub enum End {
     Over(Over),
     /// One side sent what is not relayed.
     Refused(Way, Refused),
+    /// What goes that way is not read.
+    Unread(Way),
 }
 
 impl End {
@@ -105,6 +110,8 @@ impl End {
             Self::Over(Over::Draining) => "draining",
             Self::Refused(Way::Up, _) => "client_refused",
             Self::Refused(Way::Down, _) => "upstream_refused",
+            Self::Unread(Way::Up) => "slow_upstream",
+            Self::Unread(Way::Down) => "slow_client",
         }
     }
 
@@ -112,6 +119,7 @@ impl End {
     pub fn limit(self) -> Option<&'static str> {
         match self {
             Self::Refused(_, refused) => refused.limit(),
+            Self::Unread(_) => Some(self.as_str()),
             Self::Closed | Self::ClientGone | Self::UpstreamGone | Self::Over(_) => None,
         }
     }
@@ -197,6 +205,7 @@ struct Watch<T> {
     /// What was dropped because there was too much of it.
     too_many: Counter,
     linger: Option<Pin<Box<Sleep>>>,
+    stall: Stall,
     /// It has just begun to bear with an idle session: what was judged before may not be written.
     has_begun_to_bear: bool,
 }
@@ -235,6 +244,7 @@ impl<T: FnMut(&Vigil)> Watch<T> {
             touch,
             counters: ["passed", "changed", "dropped"].map(counter),
             linger: None,
+            stall: Stall::new(setting.rules.stall_timeout),
             has_begun_to_bear: false,
         }
     }
@@ -375,6 +385,8 @@ struct Direction {
     outbox: Outbox,
     eof: bool,
     unflushed: bool,
+    /// How often in a row it was found that nothing of what waits was written.
+    unread: u32,
 }
 
 impl Direction {
@@ -387,7 +399,13 @@ impl Direction {
             outbox: Outbox::new(way),
             eof: false,
             unflushed: false,
+            unread: 0,
         }
+    }
+
+    /// Whether something waits to be written.
+    fn waits(&self) -> bool {
+        !self.outbox.is_empty() || self.unflushed
     }
 
     fn gone(&self) -> End {
@@ -443,14 +461,16 @@ where
             // A leg that goes away after a close frame was no accident.
             let said_goodbye = match end {
                 End::ClientGone | End::UpstreamGone => up.lane.is_closed() || down.lane.is_closed(),
-                End::Closed | End::Over(_) | End::Refused(..) => false,
+                End::Closed | End::Over(_) | End::Refused(..) | End::Unread(_) => false,
             };
             return Poll::Ready(if said_goodbye { End::Closed } else { end });
         }
     }
-    let written = |it: &Direction| it.outbox.is_empty() && !it.unflushed;
-    if up.lane.is_closed() && down.lane.is_closed() && written(up) && written(down) {
+    if up.lane.is_closed() && down.lane.is_closed() && !up.waits() && !down.waits() {
         return Poll::Ready(End::Closed);
+    }
+    if let Some(way) = watch.stall.find(up, down, cx) {
+        return Poll::Ready(End::Unread(way));
     }
     if (up.eof || down.eof) && watch.lingered(cx) {
         return Poll::Ready(if up.eof {
@@ -498,12 +518,13 @@ where
                 Poll::Ready(Ok(written)) => direction.outbox.advance(written),
             }
             direction.unflushed = true;
+            direction.unread = 0;
         }
         if direction.unflushed {
             match Pin::new(&mut *sink).poll_flush(cx) {
                 Poll::Pending => {}
                 Poll::Ready(Err(_)) => return Poll::Ready(direction.gone()),
-                Poll::Ready(Ok(())) => direction.unflushed = false,
+                Poll::Ready(Ok(())) => (direction.unflushed, direction.unread) = (false, 0),
             }
         }
         if direction.eof {

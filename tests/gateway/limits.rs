@@ -1,10 +1,13 @@
 //! How much and how many: messages, sockets, bodies, and who does not read.
 
+use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
+
 use crate::{
     engine::{enter, stage, stage_with},
     support::{
-        House,
-        engine::{begin_polling, begin_socket, hear, polled, say},
+        Browser, House,
+        engine::{PATH, begin_polling, begin_socket, hear, page, polled, say, socket},
+        soon,
     },
 };
 
@@ -152,5 +155,174 @@ async fn w15_all_sockets_of_a_login_share_one_pace_by_either_transport() {
         .filter(|it| it.contains("late"))
         .count();
     assert!(late < 20, "{late}");
+    house.close().await;
+}
+
+#[tokio::test]
+async fn w15_a_login_has_so_many_sockets_on_a_tenant_and_each_seat_is_given_back() {
+    let (house, engine, alice) = stage_with(|config| config.sockets.per_session = 3).await;
+    let bob = enter(&house, "bob", 0).await;
+    let first = begin_socket(&house, &alice).await;
+    let mut second = begin_socket(&house, &alice).await;
+    let sid = begin_polling(&house, &alice).await;
+    let heads = engine.heads().len();
+    let target = format!("{PATH}websocket");
+    let refused = socket(&house, &target, &page(&house, &alice))
+        .await
+        .unwrap_err();
+    let polling = polled(&house, &alice, None, None).await;
+    for answer in [refused, polling] {
+        assert_eq!(answer.status, 429, "{answer:?}");
+        assert_eq!(answer.json()["error"], "too_many_sockets");
+        assert!(answer.header("retry-after").is_some());
+    }
+    assert_eq!(engine.heads().len(), heads, "the tenant hears of none");
+    assert_eq!(reached(&house, "per_session"), 2);
+    // Somebody else's number is their own, and so is hers elsewhere.
+    let mut his = begin_socket(&house, &bob).await;
+    say(&mut his, r#"42/uib,["echo","his"]"#).await;
+    assert_eq!(hear(&mut his).await.unwrap(), r#"42/uib,["echo","his"]"#);
+    // A seat comes free with a socket that is cut, one that is closed, and polling that is.
+    drop(first);
+    freed(&house, &alice).await;
+    second.close(None).await.unwrap();
+    freed(&house, &alice).await;
+    let held = [
+        begin_socket(&house, &alice).await,
+        begin_socket(&house, &alice).await,
+    ];
+    let target = format!("{PATH}websocket");
+    assert!(
+        socket(&house, &target, &page(&house, &alice))
+            .await
+            .is_err()
+    );
+    assert_eq!(
+        polled(&house, &alice, Some(&sid), Some("1")).await.status,
+        200
+    );
+    freed(&house, &alice).await;
+    drop(held);
+    house.close().await;
+}
+
+/// Waits until Alice may open one more socket, and closes it.
+async fn freed(house: &House, alice: &Browser) {
+    let target = format!("{PATH}websocket");
+    soon("a free seat", async {
+        while let Err(refused) = socket(house, &target, &page(house, alice)).await {
+            assert_eq!(refused.status, 429);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn w15_a_connection_that_goes_over_to_a_websocket_has_one_seat() {
+    let (house, _engine, alice) = stage_with(|config| config.sockets.per_session = 2).await;
+    let sid = begin_polling(&house, &alice).await;
+    let target = format!("{PATH}websocket&sid={sid}");
+    let (mut up, _) = socket(&house, &target, &page(&house, &alice))
+        .await
+        .unwrap();
+    say(&mut up, "2probe").await;
+    assert_eq!(hear(&mut up).await.unwrap(), "3probe");
+    say(&mut up, "5").await;
+    say(&mut up, r#"42/uib,["echo",1]"#).await;
+    assert_eq!(hear(&mut up).await.unwrap(), r#"42/uib,["echo",1]"#);
+    let second = begin_socket(&house, &alice).await;
+    let target = format!("{PATH}websocket");
+    let third = socket(&house, &target, &page(&house, &alice)).await;
+    assert_eq!(third.unwrap_err().status, 429);
+    drop(second);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn w15_a_tenant_has_so_many_sockets_and_its_neighbours_have_their_own() {
+    let (house, _engine, alice) = stage_with(|config| config.sockets.per_tenant = 2).await;
+    let mut bob = enter(&house, "bob", 0).await;
+    let held = [
+        begin_socket(&house, &alice).await,
+        begin_socket(&house, &alice).await,
+    ];
+    let target = format!("{PATH}websocket");
+    let refused = socket(&house, &target, &page(&house, &bob)).await;
+    assert_eq!(refused.unwrap_err().status, 429);
+    assert_eq!(reached(&house, "per_tenant"), 1);
+    bob.enter(&house, "b").await;
+    plain_socket_talks(&house, &bob, "b").await;
+    drop(held);
+    house.close().await;
+}
+
+/// Opens a WebSocket that is not Engine.IO, and is echoed on it.
+async fn plain_socket_talks(house: &House, browser: &Browser, label: &str) {
+    let mut wire = house.wire(label).await;
+    let raw = format!(
+        "GET /comms HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: {}\r\n{}\r\n",
+        house.authority(label),
+        house.origin(label),
+        browser.cookies(&house.host(label)),
+    );
+    wire.send(&raw).await.unwrap();
+    let answer = soon("the handshake", wire.answer()).await.unwrap();
+    assert_eq!(answer.status, 101);
+    let (stream, read) = wire.into_parts();
+    let mut socket = WebSocketStream::from_partially_read(stream, read, Role::Client, None).await;
+    say(&mut socket, "hello").await;
+    assert_eq!(hear(&mut socket).await.unwrap(), "hello");
+}
+
+#[tokio::test]
+async fn w16_what_a_tenant_does_to_its_sockets_no_other_tenant_notices() {
+    let (house, engine, alice) = stage().await;
+    let mut bob = enter(&house, "bob", 0).await;
+    bob.enter(&house, "b").await;
+    // Nobody reads what it says, on the first; on the second it says too much at once.
+    let unread = begin_socket(&house, &alice).await;
+    let mut giant = begin_socket(&house, &alice).await;
+    let packet = format!(r#"42/uib,["{}"]"#, "x".repeat(100_000));
+    for _ in 0..300 {
+        engine.say(&packet);
+    }
+    plain_socket_talks(&house, &bob, "b").await;
+    let mut heard = 0;
+    while heard < 300 {
+        heard += usize::from(hear(&mut giant).await.unwrap() == packet);
+    }
+    engine.say(&format!(r#"42/uib,["{}"]"#, "x".repeat(1 << 20)));
+    assert_eq!(hear(&mut giant).await, Err(1009));
+    assert_eq!(reached(&house, "message_size"), 1);
+    // It disconnects whom it likes, which is its own affair.
+    let mut left = begin_socket(&house, &alice).await;
+    engine.say("41/uib,");
+    assert_eq!(hear(&mut left).await.unwrap(), "41/uib,");
+    plain_socket_talks(&house, &bob, "b").await;
+    drop(unread);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn w16_a_client_that_does_not_read_is_closed_and_its_tenant_goes_on() {
+    let (house, engine, alice) = stage_with(|config| {
+        config.sockets.stall_timeout = std::time::Duration::from_millis(400);
+    })
+    .await;
+    let unread = begin_socket(&house, &alice).await;
+    let packet = format!(r#"42/uib,["{}"]"#, "x".repeat(100_000));
+    for _ in 0..500 {
+        engine.say(&packet);
+    }
+    soon("the end of the slow one", async {
+        while reached(&house, "slow_client") == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let mut next = begin_socket(&house, &alice).await;
+    say(&mut next, r#"42/uib,["echo",1]"#).await;
+    assert_eq!(hear(&mut next).await.unwrap(), r#"42/uib,["echo",1]"#);
+    drop(unread);
     house.close().await;
 }

@@ -448,6 +448,30 @@ pub(in super::super) const SECTIONS: &[Section] = &[
                 "The largest frame of any other WebSocket, either way.",
             ),
             key(
+                "per_session",
+                Count {
+                    least: 0,
+                    most: 10_000_000,
+                },
+                "256",
+                "The most sockets that one login has open on one tenant; 0: any number. One more is answered with 429.",
+            ),
+            key(
+                "per_tenant",
+                Count {
+                    least: 0,
+                    most: 10_000_000,
+                },
+                "5000",
+                "The most sockets that one tenant has open; 0: any number. One more is answered with 429.",
+            ),
+            key(
+                "stall_timeout",
+                timeout(),
+                "\"60s\"",
+                "How long a client or a tenant may leave unread what waits for it before its socket is closed.",
+            ),
+            key(
                 "messages_per_second",
                 Count {
                     least: 0,

@@ -42,6 +42,8 @@ fn close(end: End) -> Option<(u16, &'static str)> {
         End::Over(Over::TenantGone) => (1001, "the tenant is gone"),
         End::Over(Over::Draining) => (1001, "the gateway is going down"),
         End::Refused(_, refused) => (refused.close_code(), "not relayed"),
+        End::Unread(Way::Down) => (1008, "nothing is read"),
+        End::Unread(Way::Up) => (1001, "the tenant reads nothing"),
     })
 }
 
@@ -49,7 +51,9 @@ fn close(end: End) -> Option<(u16, &'static str)> {
 fn words(end: End) -> Option<(Topic, &'static str)> {
     match end {
         End::Over(over) => last_words(over),
-        End::Closed | End::ClientGone | End::UpstreamGone | End::Refused(..) => None,
+        End::Closed | End::ClientGone | End::UpstreamGone | End::Refused(..) | End::Unread(_) => {
+            None
+        }
     }
 }
 
@@ -87,7 +91,8 @@ pub(super) async fn finish<C, U>(
     };
     // A client that is gone was not told to leave: its upstream leg is cut, as it would be
     // without us, so that Socket.IO may recover it.
-    let upstream_code = code.filter(|_| end != End::ClientGone);
+    let is_clients = matches!(end, End::ClientGone | End::Unread(Way::Down));
+    let upstream_code = code.filter(|_| !is_clients);
     let mut client_leg = Leg::new(&up, Way::Down);
     let mut upstream_leg = Leg::new(&down, Way::Up);
     let (client_closed, upstream_closed) = (down.lane.is_closed(), up.lane.is_closed());
@@ -96,7 +101,8 @@ pub(super) async fn finish<C, U>(
     match end {
         End::ClientGone => (client_leg.cut, upstream_leg.heard) = (true, true),
         End::UpstreamGone => upstream_leg.cut = true,
-        End::Closed | End::Over(_) | End::Refused(..) => {}
+        End::Unread(Way::Down) => upstream_leg.heard = true,
+        End::Closed | End::Over(_) | End::Refused(..) | End::Unread(Way::Up) => {}
     }
     let closing = poll_fn(|cx| {
         let client = client_leg.poll(client, cx);

@@ -528,3 +528,37 @@ async fn nothing_passes_after_the_end() {
         numbers(engine(), "42/app,", pipe).await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn w16_who_reads_nothing_is_closed_and_who_reads_slowly_is_not() {
+    for way in [Way::Down, Way::Up] {
+        let stage = Stage::set();
+        let started = Instant::now();
+        let end = stage
+            .play(plain(), 64, |mut client, mut server| async move {
+                server.say("heard").await;
+                client.hears("heard").await;
+                let (talks, silent) = match way {
+                    Way::Down => (&mut server, &mut client),
+                    Way::Up => (&mut client, &mut server),
+                };
+                let mut long = Vec::new();
+                frame::write(&mut long, way, Opcode::Text, &[b'x'; 10_000]);
+                // A little every fifty seconds, ten minutes long; then nothing more.
+                let slowly = async {
+                    for _ in 0..12 {
+                        sleep(Duration::from_secs(50)).await;
+                        silent.io.read_exact(&mut [0; 10]).await.unwrap();
+                    }
+                };
+                // (What is left may be taken and thrown away, or not be taken any more.)
+                let _ = tokio::join!(talks.io.write_all(&long), slowly);
+                let _ = talks.io.read_to_end(&mut Vec::new()).await;
+            })
+            .await;
+        assert_eq!(end, End::Unread(way));
+        let took = started.elapsed();
+        assert!(took > Duration::from_mins(11), "{took:?}");
+        assert!(took < Duration::from_mins(12), "{took:?}");
+    }
+}
