@@ -412,8 +412,8 @@ pub trait Store: Send {
         &mut self,
         uses: &[(Digest, Timestamp, Timestamp)],
     ) -> Result<Vec<Digest>, StoreError>;
-    /// A step-up: at least this level, with these factors, given at `auth_time`; raises the
-    /// generation. `false`: it has ended, and stays so.
+    /// A step-up: this level, with these factors, given at `auth_time`; raises the generation.
+    /// `false`: it has ended, and stays so, or it has more than that.
     fn raise_session(
         &mut self,
         sid: &Digest,

@@ -142,7 +142,13 @@ pub(super) async fn open(
         Some(device) => device == half.device,
         None => binding == Binding::IfThere,
     };
-    if !fits {
+    // A step-up lives and dies with the session that it is on top of.
+    let stands = half.raises.is_none_or(|sid| {
+        visit
+            .identity
+            .is_ok_and(|it| it.lease().cell.sid == sid && it.lease().cell.user == half.user)
+    });
+    if !fits || !stands {
         return Ok(None);
     }
     let id = half.user.clone();

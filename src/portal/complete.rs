@@ -123,7 +123,8 @@ pub(super) async fn begin_with(
     let mut device = visit.desk.signin.device(visit.others());
     device.remember(&user.id);
     let device_cookie = visit.desk.signin.device_cookie(&device);
-    if let Some(raised) = raise(visit, user, half, level, &amr).await? {
+    if let Some(half) = half.filter(|it| it.raises.is_some()) {
+        let raised = raise(visit, user, half, level, &amr).await?;
         return Ok(Login {
             device: device_cookie,
             ..raised
@@ -184,32 +185,54 @@ async fn end_what_was_before(
     Ok(())
 }
 
-/// Raises the login that a step-up is for. `None`: it is for no login, or that one is over.
+/// Raises the login that a step-up is for. It begins none: whoever carries the cookies of a login
+/// that is over has one factor, and no password.
 pub(super) async fn raise(
     visit: &Visit<'_>,
     user: &UserRecord,
-    half: Option<&HalfLogin>,
+    half: &HalfLogin,
     level: u8,
     amr: &[String],
-) -> Result<Option<Login>, Refusal> {
-    let (Ok(identity), Some(sid)) = (visit.identity, half.and_then(|it| it.raises)) else {
-        return Ok(None);
+) -> Result<Login, Refusal> {
+    let over = || Refusal::NotSignedIn {
+        why: NotSignedIn::Unknown,
+        login_url: Some("/login".to_owned()),
     };
-    // Less than what it has would keep that open for longer: a login of its own, then.
-    let less = level < identity.level();
-    if less || identity.lease().cell.sid != sid || identity.profile().id != user.id {
-        return Ok(None);
+    let Ok(identity) = visit.identity else {
+        return Err(over());
+    };
+    let cell = &identity.lease().cell;
+    if half.raises != Some(cell.sid) || cell.user != user.id {
+        return Err(over());
+    }
+    // Less than what the login has would keep that open for longer; and an older token of it
+    // would get what the newer one was given for more.
+    if level < cell.standing.load().level {
+        let with_key = if user.keys > 0 {
+            "/login/key"
+        } else {
+            "/logout"
+        };
+        return Err(Refusal::NotEnough {
+            policy: Policy::HardwareKey,
+            login_url: Some(with_key.to_owned()),
+        });
     }
     let raised = visit
         .desk
         .sessions
-        .raise_by(&sid, level, amr.to_vec(), visit.actor())
+        .raise_by(&cell.sid, level, amr.to_vec(), visit.actor())
         .await?;
-    Ok(raised.map(|cell| Login {
-        sid: identity.sid().to_owned(),
-        cell,
-        device: HeaderValue::from_static(""),
-    }))
+    raised.map_or_else(
+        || Err(over()),
+        |cell| {
+            Ok(Login {
+                sid: identity.sid().to_owned(),
+                cell,
+                device: HeaderValue::from_static(""),
+            })
+        },
+    )
 }
 
 /// What a login rests on.

@@ -63,17 +63,33 @@ fn place(user: &UserRecord) -> &'static str {
 
 /// Shows the form for who has nothing but a password.
 pub(super) async fn show(visit: &mut Visit<'_>) -> Answer {
-    match code::half_done(visit).await? {
-        Some((half, user)) if half.raises.is_some() => Ok(page(&user, Vec::new())),
-        Some(_) | None => Ok(local("/account")),
+    match asked(visit).await? {
+        Ok((_, user)) => Ok(page(&user, Vec::new())),
+        Err(elsewhere) => Ok(local(elsewhere)),
     }
+}
+
+/// Whose password is asked here: who is signed in and has no second step. Else, where to go.
+async fn asked(
+    visit: &Visit<'_>,
+) -> Result<Result<(HalfLogin, UserRecord), &'static str>, Refusal> {
+    let half = code::half_done(visit).await?;
+    let Some((half, user)) = half.filter(|(half, _)| half.raises.is_some()) else {
+        return Ok(Err("/account"));
+    };
+    // A second step is not made good by the first.
+    Ok(match key::place(&user) {
+        Some(second) => Err(second),
+        None => Ok((half, user)),
+    })
 }
 
 /// Looks at the password; the session goes on under the next generation.
 pub(super) async fn check(visit: &mut Visit<'_>) -> Answer {
     let form = form::read(visit).await?;
-    let Some((half, user)) = code::half_done(visit).await? else {
-        return Ok(local("/account"));
+    let (half, user) = match asked(visit).await? {
+        Ok(both) => both,
+        Err(elsewhere) => return Ok(local(elsewhere)),
     };
     let wrong = match form.one("password").filter(|it| !it.reveal().is_empty()) {
         None => "Type your password.",
@@ -103,10 +119,8 @@ async fn go_back(visit: &Visit<'_>, user: &UserRecord, half: &HalfLogin) -> Answ
     };
     // A password gives no more than what the session had.
     let (level, amr) = (identity.level(), identity.amr());
-    match complete::raise(visit, user, Some(half), level, amr).await? {
-        Some(login) => Ok(complete::back(visit, &login, half)),
-        None => Ok(local("/login")),
-    }
+    let login = complete::raise(visit, user, half, level, amr).await?;
+    Ok(complete::back(visit, &login, half))
 }
 
 fn page(user: &UserRecord, errors: Vec<FieldError>) -> Response<Body> {

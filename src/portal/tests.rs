@@ -28,6 +28,7 @@ mod recovery;
 mod setting_up;
 mod signing_in;
 mod soft_key;
+mod stepping_up;
 
 const PORTAL: &str = "auth.example.com";
 const R1: &str = "r1.example.com";

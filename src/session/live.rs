@@ -253,8 +253,8 @@ impl Sessions {
             .await
     }
 
-    /// A step-up by `actor`: the same `sid`, the next generation, at least `level`. `None`: the
-    /// login is over.
+    /// A step-up by `actor`: the same `sid`, the next generation, now of `level`. `None`:
+    /// the login is over, or has more than that.
     pub async fn raise_by(
         self: &Arc<Self>,
         sid: &Digest,

@@ -31,7 +31,7 @@ async fn town() -> Town {
     town
 }
 
-async fn signed_in<'a>(town: &'a Town, who: &str) -> Browser<'a> {
+pub(super) async fn signed_in<'a>(town: &'a Town, who: &str) -> Browser<'a> {
     let browser = half_way(town, who).await;
     let code = town.code(&alices_secret());
     let done = browser
@@ -42,7 +42,7 @@ async fn signed_in<'a>(town: &'a Town, who: &str) -> Browser<'a> {
     browser
 }
 
-async fn ask(browser: &Browser<'_>, path: &str, body: Value) -> Value {
+pub(super) async fn ask(browser: &Browser<'_>, path: &str, body: Value) -> Value {
     let reply = browser
         .send("POST", &at(PORTAL, path), OWN_SCRIPT, &body.to_string())
         .await;
@@ -60,7 +60,7 @@ async fn register(browser: &Browser<'_>, key: &mut SoftKey, kind: &str) -> Reply
 }
 
 /// A town, and Alice's key in it.
-async fn with_key(kind: &str, change: impl FnOnce(&mut SoftKey)) -> (Town, SoftKey) {
+pub(super) async fn with_key(kind: &str, change: impl FnOnce(&mut SoftKey)) -> (Town, SoftKey) {
     let town = town().await;
     let mut key = SoftKey::new(1);
     change(&mut key);
@@ -79,7 +79,7 @@ async fn with_key(kind: &str, change: impl FnOnce(&mut SoftKey)) -> (Town, SoftK
 type Change = fn(&mut SoftKey);
 
 /// The password step.
-async fn half_way<'a>(town: &'a Town, who: &str) -> Browser<'a> {
+pub(super) async fn half_way<'a>(town: &'a Town, who: &str) -> Browser<'a> {
     let browser = Browser::new(town);
     let right = [("username", who), ("password", PASSWORD)];
     let done = browser.post(&at(PORTAL, "/login"), &right).await;
@@ -87,14 +87,14 @@ async fn half_way<'a>(town: &'a Town, who: &str) -> Browser<'a> {
     browser
 }
 
-async fn give(browser: &Browser<'_>, path: &str, answer: &Value) -> Reply {
+pub(super) async fn give(browser: &Browser<'_>, path: &str, answer: &Value) -> Reply {
     let answer = answer.to_string();
     browser
         .post(&at(PORTAL, path), &[("credential", &answer)])
         .await
 }
 
-async fn whoami(browser: &Browser<'_>) -> Value {
+pub(super) async fn whoami(browser: &Browser<'_>) -> Value {
     let url = at(PORTAL, "/.portcullis/api/v1/session");
     browser.get(&url, OWN_SCRIPT).await.json()
 }

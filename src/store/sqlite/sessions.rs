@@ -183,8 +183,8 @@ pub(super) fn raise(
     let lives = db
         .prepare_cached(
             "UPDATE sessions
-             SET level = max(level, ?2), amr = ?3, auth_time = ?4, generation = generation + 1
-             WHERE sid = ?1 AND ended_at IS NULL",
+             SET level = ?2, amr = ?3, auth_time = ?4, generation = generation + 1
+             WHERE sid = ?1 AND ended_at IS NULL AND level <= ?2",
         )?
         .execute(params![sid, level, amr_text(amr), auth_time])?
         > 0;

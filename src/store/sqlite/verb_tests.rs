@@ -294,7 +294,9 @@ fn what_has_ended_is_neither_extended_nor_raised_nor_granted() {
         (found.idle_expires, found.last_used),
         (later(2000), later(60))
     );
-    assert!(store.raise_session(&sid, 1, &[], NOW).unwrap());
+    // Less than it has is no step-up.
+    assert!(!store.raise_session(&sid, 1, &[], NOW).unwrap());
+    assert!(store.raise_session(&sid, 2, &[], NOW).unwrap());
     let found = store.session(&sid).unwrap().unwrap();
     assert_eq!((found.level, found.generation), (2, 2));
 
