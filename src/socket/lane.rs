@@ -158,14 +158,15 @@ impl Lane {
         if !(whole || begins) {
             return Ok(Step::Need);
         }
+        if header.opcode == Opcode::Close {
+            // (Before it counts: the other side is still to be told why.)
+            let mut plain = Vec::new();
+            frame::unmask_into(&header, payload, &mut plain);
+            frame::check_close(&plain)?;
+        }
         let Some(kind) = self.sequence.accept(&header)? else {
             if let Mode::EngineIo(guard) = mode {
                 guard.small_talk(self.way)?;
-            }
-            if header.opcode == Opcode::Close {
-                let mut plain = Vec::new();
-                frame::unmask_into(&header, payload, &mut plain);
-                frame::check_close(&plain)?;
             }
             return Ok(Step::Pass(header.total()));
         };
@@ -470,6 +471,18 @@ pub(crate) mod tests {
             at += header.total();
         }
         assert_eq!(messages, b"40{}");
+    }
+
+    #[test]
+    fn w14_a_close_frame_that_is_none_does_not_count_as_one() {
+        for payload in [&b"\x03"[..], b"\x03\xed", b"\x03\xe8\xff"] {
+            let mut mode = plain();
+            let mut lane = Lane::new(Way::Up, &mode);
+            let input = frame(Way::Up, true, Opcode::Close, payload);
+            assert!(feed(&mut lane, &mut mode, &input, &[]).is_err());
+            // So whoever it was meant for is still told that this is the end.
+            assert!(!lane.is_closed(), "{payload:x?}");
+        }
     }
 
     #[test]

@@ -1,0 +1,9 @@
+guard: no reserved bit passes
+file: src/socket/frame.rs
+test: lib w14_reserved_bits_wrong_masks_and_long_lengths_are_refused
+test: gateway w14_what_is_no_frame_closes_with_1002
+--- old
+if first & 0x70 != 0 {
+--- new
+if first & 0x70 == 0x71 {
+--- end
