@@ -13,7 +13,7 @@ pub(crate) fn spelled(text: &str, at: usize) -> Result<String, NotJson> {
     if reader.is_done() {
         Ok(found)
     } else {
-        Err(NotJson)
+        Err(NotJson::Malformed)
     }
 }
 
@@ -56,7 +56,7 @@ fn value(text: &str, reader: &mut Reader<'_>) -> Result<String, NotJson> {
             Ok(match &text[at] {
                 word @ ("true" | "false" | "null") => word.to_owned(),
                 number => {
-                    let number: f64 = number.parse().map_err(|_| NotJson)?;
+                    let number: f64 = number.parse().map_err(|_| NotJson::Malformed)?;
                     format!("#{:x}", number.to_bits())
                 }
             })
