@@ -75,7 +75,7 @@ describe('tokens instead of cookies', { concurrency: 1 }, () => {
         socket.on('down', (message) => down.push(message.n));
         await sleep(1000); // a token that is newer by a second
         const newer = await refreshed(gate, host, first);
-        const authorised = heard(socket, CONTROL);
+        const authorised = heard(socket, CONTROL, 60_000);
         for (let n = 1; n <= count; n += 1) socket.emit('up', { stream, n, ...(n === count / 2 && { _auth: { jwt: newer } }) });
         await until(`${count} messages by ${transport}`, () => numbers(tenant, stream).length >= count, 60_000);
         assert.deepEqual(numbers(tenant, stream), oneTo(count), 'lost or reordered');
@@ -88,14 +88,20 @@ describe('tokens instead of cookies', { concurrency: 1 }, () => {
         assert(!JSON.stringify(tenant.opened.get(stream).headers).includes(first.split('.')[2]), 'the tenant saw the token');
         if (transport === 'websocket') socket.disconnect();
         else {
-          const lost = new Promise((resolve) => socket.on('disconnect', resolve));
-          const last = heard(socket, CONTROL);
+          // One that the tenant says nothing to: its poll is pending when the end comes, and is told of it.
+          const quiet = await connected(talk(gate, host, newer, transport, { stream: `${stream}-quiet` }));
+          await until('a poll is pending', () => tenant.opened.get(`${stream}-quiet`)?.socket.conn.transport.writable);
+          const lost = new Promise((resolve) => quiet.on('disconnect', resolve));
+          const last = heard(quiet, CONTROL);
           const out = await nobody.api(gate.url(host, '/.portcullis/api/v1/logout'), {}, { headers: { authorization: `Bearer ${newer}` } });
           assert.equal(out.status, 200, out.text);
           assert.equal((await last)[0].uibuilderCtrl, 'logoff');
           assert.equal(await lost, 'io server disconnect', 'a 41');
-          await until('the tenant heard of it', () => tenant.ended.has(stream));
-          assert.equal(tenant.ended.get(stream).why, 'client namespace disconnect', 'the tenant could recover it');
+          for (const it of [stream, `${stream}-quiet`]) {
+            await until('the tenant heard of it', () => tenant.ended.has(it));
+            assert.equal(tenant.ended.get(it).why, 'client namespace disconnect', 'the tenant could recover it');
+          }
+          socket.disconnect();
         }
       }
       const again = await Polling.open(gate, nobody, host, { headers: { authorization: `Bearer ${first}` } });
@@ -215,7 +221,9 @@ describe('the end of a token, and of a session', { concurrency: 1 }, () => {
   });
 
   test('a polling connection is told to the tenant before its leg is cut', { timeout: 60_000 }, async () => {
-    const gate = await Gateway.open({ tenants: { plain: tenant.url } });
+    // Its pings are far apart: the poll that is told of the end is pending when it comes.
+    const patient = await countingTenant({ recovery: true });
+    const gate = await Gateway.open({ tenants: { plain: patient.url } });
     try {
       const client = await gate.signedIn(await gate.person('ann'));
       await client.visit(gate.url('plain'));
@@ -232,16 +240,18 @@ describe('the end of a token, and of a session', { concurrency: 1 }, () => {
           pending = poll.read();
         }
       })();
-      await until('it is open', () => tenant.opened.has('polled'));
+      // The tenant may write: it has a poll to answer, after the one that brought its own CONNECT.
+      await until('a poll is pending', () => said.startsWith('40') && patient.opened.get('polled')?.socket.conn.transport.writable);
       await gate.done(['session', 'revoke', '--user', 'ann']);
       await Promise.race([reading, sleep(10_000, undefined, { ref: false })]);
       const packets = said.split('\x1e');
       assert.equal(packets.at(-1), '41', said);
       assert(packets.at(-2).includes('"session invalid"'), said);
-      await until('the tenant heard of it', () => tenant.ended.has('polled'));
-      assert.equal(tenant.ended.get('polled').why, 'client namespace disconnect', 'the tenant could recover it');
+      await until('the tenant heard of it', () => patient.ended.has('polled'));
+      assert.equal(patient.ended.get('polled').why, 'client namespace disconnect', 'the tenant could recover it');
     } finally {
       await gate.close();
+      await patient.close();
     }
   });
 });

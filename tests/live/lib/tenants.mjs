@@ -99,7 +99,7 @@ export async function countingTenant({ recovery = false, ...options } = {}) {
   };
   io.on('connection', (socket) => {
     const { stream, every } = socket.handshake.auth;
-    opened.set(stream, { at: Date.now(), headers: socket.handshake.headers, recovered: socket.recovered });
+    opened.set(stream, { at: Date.now(), headers: socket.handshake.headers, recovered: socket.recovered, socket });
     const timer = count(stream, Number(every), (message) => socket.emit('down', message));
     socket.on('up', (message) => keep(message.stream, message.n));
     socket.on('disconnect', (why) => {
