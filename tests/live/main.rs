@@ -28,6 +28,12 @@ const SCRIPTS: &[Script] = &[
         limit: Duration::from_mins(4),
         needs: Needs::Nothing,
     },
+    // The same pages without a mouse and without eyes.
+    Script {
+        name: "a11y",
+        limit: Duration::from_mins(6),
+        needs: Needs::Nothing,
+    },
     Script {
         name: "demo",
         limit: Duration::from_mins(5),

@@ -6,73 +6,16 @@
 //   node tests/live/screens.mjs [name ...]      exit 0: all well, 1: something is listed
 
 import fs from 'node:fs';
-import http from 'node:http';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { createRequire } from 'node:module';
+import * as gallery from './lib/gallery.mjs';
 
-const here = path.dirname(fileURLToPath(import.meta.url));
-const gallery = path.join(here, 'out', 'gallery');
-const out = path.join(here, 'out', 'screens');
-const sheet = fs.readFileSync(path.join(here, '..', '..', 'web', 'portal.css'));
-const script = fs.readFileSync(path.join(here, '..', '..', 'web', 'keys.js'));
-const { chromium } = createRequire(path.join(process.env.PLAYWRIGHT_FROM ?? here, 'x.js'))('playwright-core');
-
-const POLICY =
-  "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
-// What the pages that ask for keys may do beside that.
-const SCRIPT_POLICY = `${POLICY}; script-src 'self'; connect-src 'self'`;
+const out = path.join(path.dirname(fileURLToPath(import.meta.url)), 'out', 'screens');
 const SIZES = [[1280, 800], [768, 1024], [360, 740], [320, 640]];
 const SHOWN = new Set([1280, 360]);
 
-const wanted = process.argv.slice(2);
-const names = fs
-  .readdirSync(gallery)
-  .filter((it) => it.endsWith('.html'))
-  .map((it) => it.slice(0, -5))
-  .filter((it) => wanted.length === 0 || wanted.includes(it));
-if (names.length === 0) {
-  console.error('no pages: run `cargo test --lib portal::gallery` first');
-  process.exit(1);
-}
-
-const server = http.createServer((request, response) => {
-  const address = new URL(request.url, 'http://x');
-  if (address.pathname.startsWith('/.portcullis/keys-')) {
-    response.writeHead(200, { 'content-type': 'text/javascript; charset=utf-8' });
-    return response.end(script);
-  }
-  if (address.pathname.startsWith('/.portcullis/api/')) {
-    // No challenge: nobody is there to answer it.
-    response.writeHead(200, { 'content-type': 'application/json' });
-    return response.end('{}');
-  }
-  if (address.pathname.startsWith('/.portcullis/portal-')) {
-    response.writeHead(200, { 'content-type': 'text/css; charset=utf-8' });
-    return response.end(sheet);
-  }
-  const file = path.join(gallery, `${path.basename(address.pathname)}.html`);
-  if (!fs.existsSync(file)) {
-    response.writeHead(404);
-    return response.end();
-  }
-  const html = fs.readFileSync(file, 'utf8');
-  response.writeHead(200, {
-    'content-type': 'text/html; charset=utf-8',
-    'content-security-policy': html.includes('/.portcullis/keys-') ? SCRIPT_POLICY : POLICY,
-    'x-content-type-options': 'nosniff',
-  });
-  // Pages that look again by themselves would leave while they are being measured.
-  response.end(html.replaceAll('http-equiv="refresh"', 'name="refresh"'));
-});
-await new Promise((done) => server.listen(0, '127.0.0.1', done));
-const origin = `http://127.0.0.1:${server.address().port}`;
-
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-    '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-});
+const names = gallery.names(process.argv.slice(2));
+const { origin, browser, close } = await gallery.open();
 
 /* Runs in the page: everything that is wrong with it, as sentences. */
 function faults() {
@@ -174,7 +117,6 @@ for (const theme of ['light', 'dark']) {
     await context.close();
   }
 }
-await browser.close();
-server.close();
+await close();
 console.log(`${looked} looks at ${names.length} pages, ${wrong} faults; pictures in ${path.relative(process.cwd(), out)}`);
 process.exit(wrong === 0 ? 0 : 1);

@@ -42,7 +42,7 @@ module.exports = (RED) => {
     onadd() {
       RED.events.once('flows:started', tell);
       // The editor subscribes right after it is connected, and what is sent before that is lost.
-      RED.events.on('comms:connection-added', () => setTimeout(tellLate, 1000).unref());
+      RED.events.on('comms:connection-added', () => setTimeout(tellLate, 3000).unref());
     },
   });
 };
