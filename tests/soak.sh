@@ -33,5 +33,5 @@ done
 fuzz/run.sh 600 || status=1
 # A million packets that no run has tried before.
 PORTCULLIS_PACKETS=1000000 PORTCULLIS_SEED="$(date +%s)000000" cargo test --locked --test oracle || status=1
-PORTCULLIS_KILLS=1000 cargo test --locked --test live -- crash || status=1
+PORTCULLIS_KILLS=1000 PORTCULLIS_CEREMONY_KILLS=200 cargo test --locked --test live -- crash ceremonies || status=1
 exit "$status"

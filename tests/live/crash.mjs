@@ -3,23 +3,13 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { chance, cut } from './lib/chance.mjs';
 import { Gateway, PASSWORD } from './lib/gateway.mjs';
 import { asks, fill, findForm, forms, signIn, unescape } from './lib/http.mjs';
 import { Authenticator } from './lib/totp.mjs';
 
 const KILLS = Number(process.env.PORTCULLIS_KILLS ?? 200);
 const SEED = Number(process.env.PORTCULLIS_SEED ?? Date.now() % 1e9);
-
-/** mulberry32: small, and the same for the same seed. */
-function chance(seed) {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 let gate;
 const people = [];
@@ -73,9 +63,6 @@ async function logout(person, client) {
 }
 
 const alive = async (client) => (await client.api(`${gate.portal}/.portcullis/api/v1/session`)).status === 200;
-
-/** Only a cut connection may have broken the work off. */
-const cut = (error) => /ECONNRESET|ECONNREFUSED|EPIPE|socket hang up|before secure TLS|disconnected/.test(`${error.code} ${error.message}`);
 
 /** Holds what stands after a restart against what was acknowledged before it. */
 async function judge(kind, person, client) {

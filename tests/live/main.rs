@@ -87,6 +87,11 @@ const SCRIPTS: &[Script] = &[
         needs: Needs::Engine,
     },
     Script {
+        name: "ceremonies",
+        limit: Duration::from_mins(25),
+        needs: Needs::Nothing,
+    },
+    Script {
         name: "crash",
         limit: Duration::from_mins(25),
         needs: Needs::Nothing,
