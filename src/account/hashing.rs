@@ -10,6 +10,7 @@ use argon2::{
     Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version,
     password_hash::{self, phc::PasswordHash},
 };
+use rustix::{process::setpriority_process, thread::gettid};
 use tokio::sync::oneshot;
 
 use super::password::LONGEST;
@@ -75,7 +76,16 @@ impl Hashers {
     }
 }
 
+/// How far a hashing thread steps back (`nice`): a hash takes a whole core for tens of
+/// milliseconds, and whoever is served meanwhile must not notice. Ten, not nineteen: on a host
+/// without an idle core people still sign in.
+const NICENESS: i32 = 10;
+
 fn work(queue: &Mutex<mpsc::Receiver<Job>>, argon2: &Argon2<'static>) {
+    // On Linux a thread has a priority of its own, by its own id (sched(7)).
+    if let Err(error) = setpriority_process(Some(gettid()), NICENESS) {
+        tracing::debug!(%error, "hashing threads keep their priority");
+    }
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         match next {
