@@ -16,8 +16,8 @@ use crate::{
     session::{Lease, LeaseRefused, Profile, Sessions},
     store::{Digest, StoreError},
     token::{
-        AssertionCache, AssertionKey, Freshness, SessionClaims, TokenError, Tokens, Unfit, Use,
-        Verified, Want,
+        AssertionCache, AssertionKey, Freshness, Given, SessionClaims, TokenError, Tokens, Unfit,
+        Use, Verified, Want,
     },
 };
 
@@ -90,6 +90,15 @@ impl Identity {
     /// The login's id, plain: for tickets and tokens.
     pub fn sid(&self) -> &str {
         &self.token.claims().sid
+    }
+
+    /// What a ticket that this token asks for is good for: no more than the token itself.
+    pub fn given(&self) -> Given {
+        Given {
+            level: self.level,
+            auth_time: self.auth_time.secs(),
+            ..self.claims().given()
+        }
     }
 
     /// Whether a new cookie is due with the answer.

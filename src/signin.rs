@@ -20,6 +20,7 @@ use crate::{
     secret::{self, NotOurs, SealingKey},
     session::{Cell, Sessions},
     store::{StoreError, StoreHandle, TicketRecord},
+    token::Given,
 };
 
 pub mod cookie;
@@ -145,6 +146,18 @@ struct SealedTicket {
     s: String,
     h: String,
     n: String,
+    g: Given,
+}
+
+/// A claimed ticket: the login, and what its tenant's token is for.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    /// The login's id, plain.
+    pub sid: String,
+    /// The login, now granted to the host.
+    pub cell: Arc<Cell>,
+    /// What had been given to the token that asked for the ticket.
+    pub given: Given,
 }
 
 impl Signin {
@@ -273,13 +286,14 @@ impl Signin {
         Ok(sealed.v)
     }
 
-    /// A ticket for the login `sid` (plain) to the place that `state` names: stored by its
+    /// A ticket for the login `sid` (plain), as far as it was `given`, to the place that `state` names: stored by its
     /// digest, good for 30 s, once. The portal answers for the rest: a document navigation, a
     /// routed host, a user whom policy lets in, a login that is not confined.
     pub async fn mint(
         &self,
         store: &StoreHandle,
         sid: &str,
+        given: Given,
         state: &State,
         now: Timestamp,
     ) -> Result<String, StoreError> {
@@ -290,6 +304,7 @@ impl Signin {
                 s: sid.to_owned(),
                 h: state.host.as_str().to_owned(),
                 n: random::id(),
+                g: given,
             },
         );
         let record = TicketRecord {
@@ -306,8 +321,8 @@ impl Signin {
         Ok(ticket)
     }
 
-    /// Claims a ticket at `host` with the attempt's verifier. Gives the plain `sid` and the
-    /// login, now granted to this host. `None`: not good for this; it is used up all the same.
+    /// Claims a ticket at `host` with the attempt's verifier. The login is granted to
+    /// this host then. `None`: not good for this; it is used up all the same.
     pub async fn claim(
         &self,
         sessions: &Arc<Sessions>,
@@ -315,7 +330,7 @@ impl Signin {
         verifier: &str,
         host: &HostName,
         tenant: &TenantId,
-    ) -> Result<Option<(String, Arc<Cell>)>, StoreError> {
+    ) -> Result<Option<Claimed>, StoreError> {
         let challenge = URL_SAFE_NO_PAD.encode(secret::digest(verifier));
         let claimed = sessions
             .claim(secret::digest(ticket), host, tenant, &challenge)
@@ -323,7 +338,11 @@ impl Signin {
         let opened = self.unseal::<SealedTicket>(TICKET_PURPOSE, "", ticket);
         Ok(match (claimed, opened) {
             (Some(cell), Ok(it)) if it.h == host.as_str() && secret::digest(&it.s) == cell.sid => {
-                Some((it.s, cell))
+                Some(Claimed {
+                    sid: it.s,
+                    cell,
+                    given: it.g,
+                })
             }
             _ => None,
         })

@@ -179,7 +179,35 @@ pub enum Unfit {
     Expired,
 }
 
+/// What a login had been given when a token of it was issued. What comes of that token, a ticket
+/// for another host, is for no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Given {
+    /// The session's generation.
+    #[serde(rename = "g")]
+    pub generation: u32,
+    /// The level.
+    #[serde(rename = "l")]
+    pub level: u8,
+    /// When the last factor was given.
+    #[serde(rename = "t")]
+    pub auth_time: i64,
+    /// The factors, RFC 8176.
+    #[serde(rename = "m")]
+    pub amr: Vec<String>,
+}
+
 impl SessionClaims {
+    /// What the login had been given then.
+    pub fn given(&self) -> Given {
+        Given {
+            generation: self.generation,
+            level: self.lvl,
+            auth_time: self.auth_time,
+            amr: self.amr.clone(),
+        }
+    }
+
     /// Checks every value against the place and the time. Leeway: 5 s on `nbf` and `iat`, none
     /// on `exp` and `login_exp`.
     pub fn check(&self, want: Want<'_>, now: Timestamp) -> Result<Freshness, Unfit> {

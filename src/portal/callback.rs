@@ -13,8 +13,7 @@ use crate::{
     body::Body,
     reply::{Refusal, redirect},
     route::HostRoute,
-    session::Cell,
-    signin::{BadAttempt, State, callback_query, cookie},
+    signin::{BadAttempt, Claimed, State, callback_query, cookie},
     token::Use,
 };
 
@@ -46,7 +45,7 @@ pub(super) async fn answer(visit: &mut Visit<'_>, route: Option<&Arc<HostRoute>>
         .claim(sessions, query.ticket, &verifier, host, tenant)
         .await?;
     match claimed {
-        Some((sid, cell)) => let_in(visit, route, &state, &sid, &cell).await,
+        Some(claimed) => let_in(visit, route, &state, &claimed).await,
         None if visit.identity.is_ok() => Ok(go_on(visit, &state)),
         None => Err(Refusal::SignInLost {
             again: again(visit, &state),
@@ -80,9 +79,9 @@ async fn let_in(
     visit: &Visit<'_>,
     route: &Arc<HostRoute>,
     state: &State,
-    sid: &str,
-    cell: &Arc<Cell>,
+    claimed: &Claimed,
 ) -> Answer {
+    let cell = &claimed.cell;
     let desk = visit.desk;
     let host = &visit.inbound.host;
     if let Ok(old) = visit.identity {
@@ -93,9 +92,10 @@ async fn let_in(
         }
     }
     let life = desk.config.session.token;
-    let token = cell.issue(
+    let token = cell.issue_for(
+        &claimed.given,
         &desk.tokens,
-        sid,
+        &claimed.sid,
         host,
         &route.tenant,
         Use::Cookie,

@@ -115,7 +115,13 @@ async fn ticket(
     let desk = visit.desk;
     let ticket = desk
         .signin
-        .mint(&desk.store, identity.sid(), &wanted.state, visit.now)
+        .mint(
+            &desk.store,
+            identity.sid(),
+            identity.given(),
+            &wanted.state,
+            visit.now,
+        )
         .await?;
     let target = format!("/.portcullis/callback?state={}&ticket={ticket}", wanted.raw);
     let mut href = address(&wanted.state.host, visit.inbound.port, &target);

@@ -18,7 +18,7 @@ use crate::{
     config::BindAddress,
     name::{HostName, TenantId, UserId},
     store::{Digest, GrantRecord, SessionRecord},
-    token::{NewToken, Tokens, Use},
+    token::{Given, NewToken, Tokens, Use},
 };
 
 /// What a step-up or a profile change replaces as a whole.
@@ -291,19 +291,46 @@ impl Cell {
         life: Duration,
         now: Timestamp,
     ) -> String {
+        let given = self.given();
+        self.issue_for(&given, tokens, sid, host, tenant, usage, life, now)
+    }
+
+    /// What the login has been given until now.
+    pub fn given(&self) -> Given {
         let standing = self.standing.load();
+        Given {
+            generation: standing.generation,
+            level: standing.level,
+            auth_time: standing.auth_time.secs(),
+            amr: standing.amr.clone(),
+        }
+    }
+
+    /// As [`Cell::issue`], for what had been `given` to an older token of the login.
+    #[expect(clippy::too_many_arguments, reason = "they are the token's own parts")]
+    pub fn issue_for(
+        &self,
+        given: &Given,
+        tokens: &Tokens,
+        sid: &str,
+        host: &HostName,
+        tenant: &TenantId,
+        usage: Use,
+        life: Duration,
+        now: Timestamp,
+    ) -> String {
         let new = NewToken {
             user: &self.user,
             host,
             tenant,
             sid,
             device: &self.device,
-            generation: standing.generation,
-            level: standing.level,
+            generation: given.generation,
+            level: given.level,
             usage,
             login_exp: self.login_exp,
-            auth_time: standing.auth_time,
-            amr: &standing.amr,
+            auth_time: Timestamp::from_secs(given.auth_time),
+            amr: &given.amr,
         };
         tokens.issue_session(&new, life, now)
     }

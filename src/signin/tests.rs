@@ -57,7 +57,7 @@ async fn claim(
     verifier: &str,
     place: &HostName,
     tenant: &str,
-) -> Option<(String, Arc<Cell>)> {
+) -> Option<Claimed> {
     let signin = Signin::new(house.key.clone());
     let claimed = signin
         .claim(&house.sessions, ticket, verifier, place, &tenant.into())
@@ -74,7 +74,7 @@ async fn a_sign_in_ends_where_it_began() {
     assert_eq!((state.path.as_str(), state.level), ("/deep?x=1", 2));
     let (sid, cell) = house.sign_in().await;
     let ticket = signin
-        .mint(&house.store, &sid, &state, house.now())
+        .mint(&house.store, &sid, cell.given(), &state, house.now())
         .await
         .unwrap();
     assert!(!ticket.contains(&sid));
@@ -82,9 +82,9 @@ async fn a_sign_in_ends_where_it_began() {
         .open_attempt(&jar, &state.attempt, &a(), &tenant(), house.now())
         .unwrap();
     let claimed = claim(&house, &ticket, &verifier, &a(), "t1").await;
-    let (claimed_sid, claimed_cell) = claimed.unwrap();
-    assert_eq!(claimed_sid, sid);
-    assert!(Arc::ptr_eq(&claimed_cell, &cell));
+    let claimed = claimed.unwrap();
+    assert_eq!((&claimed.sid, &claimed.given), (&sid, &cell.given()));
+    assert!(Arc::ptr_eq(&claimed.cell, &cell));
     assert!(cell.lease(&a(), &tenant(), 2, 1).is_ok());
     // Replayed.
     let again = claim(&house, &ticket, &verifier, &a(), "t1").await;
@@ -111,7 +111,7 @@ async fn c5_a_ticket_is_for_one_host_one_tenant_one_browser_and_thirty_seconds()
         (&a(), "t1", &foreign),
     ] {
         let ticket = signin
-            .mint(&house.store, &sid, &state, house.now())
+            .mint(&house.store, &sid, cell.given(), &state, house.now())
             .await
             .unwrap();
         let wrong = claim(&house, &ticket, verifier, place, tenant).await;
@@ -122,7 +122,7 @@ async fn c5_a_ticket_is_for_one_host_one_tenant_one_browser_and_thirty_seconds()
         assert!(late.is_none());
     }
     let ticket = signin
-        .mint(&house.store, &sid, &state, house.now())
+        .mint(&house.store, &sid, cell.given(), &state, house.now())
         .await
         .unwrap();
     house.clock.advance(secs(30));
@@ -130,7 +130,7 @@ async fn c5_a_ticket_is_for_one_host_one_tenant_one_browser_and_thirty_seconds()
     assert!(old.is_none());
     // A ticket of a login that is over.
     let ticket = signin
-        .mint(&house.store, &sid, &state, house.now())
+        .mint(&house.store, &sid, cell.given(), &state, house.now())
         .await
         .unwrap();
     house.sessions.end(&cell.sid, Ended::Logout).await.unwrap();

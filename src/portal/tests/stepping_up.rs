@@ -105,6 +105,15 @@ async fn k4_a_code_on_top_of_an_older_token_gives_no_more_than_a_code() {
     assert_eq!(done.status, 303);
     assert_eq!(whoami(&browser).await["level"], 3);
     assert_eq!(whoami(&thief).await["level"], 2);
+    // A ticket gives a tenant's token no more than the portal's had.
+    assert_eq!(thief.visit(&at(R1, "/")).await.text, "/: alice");
+    let session = at(R1, "/.portcullis/api/v1/session");
+    let there = thief.get(&session, OWN_SCRIPT).await.json();
+    assert_eq!(there["level"], 2);
+    assert_eq!(there["amr"], json!(["pwd", "otp", "mfa"]));
+    assert_eq!(browser.visit(&at(R1, "/")).await.text, "/: alice");
+    let there = browser.get(&session, OWN_SCRIPT).await.json();
+    assert_eq!(there["level"], 3);
     town.desk.clock.advance(Duration::from_mins(6));
     thief.get(&at(PORTAL, CHANGE), TYPED).await;
     type_code(&thief).await;
