@@ -325,7 +325,7 @@ impl Default for SocketRules {
             stall_timeout: Duration::from_mins(1),
             messages_per_second: 1000,
             message_burst: 20_000,
-            max_polling_packets: 1024,
+            max_polling_packets: 20_000,
             max_polling_answer: 16 << 20,
         }
     }

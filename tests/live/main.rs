@@ -70,6 +70,12 @@ const SCRIPTS: &[Script] = &[
         limit: Duration::from_mins(5),
         needs: Needs::Nothing,
     },
+    // The real socket.io in a container on the host's network, and clients of two makes.
+    Script {
+        name: "packets",
+        limit: Duration::from_mins(6),
+        needs: Needs::Engine,
+    },
     Script {
         name: "nodered",
         limit: Duration::from_mins(10),

@@ -102,6 +102,15 @@ if [ "${1:-all}" = all ] && ! "$fido/bin/python" -c 'import fido2' 2>/dev/null; 
     say "installed by pip: fido2 in .work/fido"
 fi
 
+# Another Socket.IO client, from PyPI, into an environment of its own.
+sio=../../.work/sio
+if [ "${1:-all}" = all ] && ! "$sio/bin/python" -c 'import socketio, requests, websocket' 2>/dev/null; then
+    mkdir -p ../../.work
+    python3 -m venv "$sio"
+    "$sio/bin/pip" install --quiet --disable-pip-version-check 'python-socketio[client]==5.18.1'
+    say "installed by pip: python-socketio in .work/sio"
+fi
+
 # npm's own record inside node_modules says whether the lock file has been installed as it is.
 stamp=node_modules/.portcullis-installed
 lock="$(cat package.json package-lock.json | cksum) $(node --version)"

@@ -495,7 +495,7 @@ pub(in super::super) const SECTIONS: &[Section] = &[
                     least: 1,
                     most: 1 << 20,
                 },
-                "1024",
+                "20000",
                 "The most packets in one body that a client sends by Engine.IO's polling.",
             ),
             key(
