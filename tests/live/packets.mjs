@@ -14,15 +14,18 @@ const PYTHON = path.resolve(HERE, '../../.work/sio/bin/python');
 const TRANSPORTS = { polling: ['polling'], websocket: ['websocket'], upgrade: ['polling', 'websocket'] };
 const COUNT = 10_000;
 const MEGABYTE = 1_000_000;
+/** A small allowance, and more than that. */
+const BURST = 40;
+const FLOOD = 400;
 const UPGRADED = (transports) => transports.length === 2;
 
 /** The tenant, on the host's own network: load goes to loopback alone. */
-async function tenant() {
+async function tenant(...more) {
   const port = await freePort();
   const container = await Container.start(`packets-${port}`, {
     image: IMAGE,
     options: ['--network', 'host', '-v', `${HERE}:/live:ro`, '--entrypoint', 'node'],
-    command: ['/live/lib/packet-tenant.mjs', String(port)],
+    command: ['/live/lib/packet-tenant.mjs', String(port), ...more],
   });
   const it = { url: `http://127.0.0.1:${port}`, close: () => container.remove() };
   await until('the tenant listens', async () => (await container.logs()).includes('listening')).catch(async (error) => {
@@ -34,17 +37,17 @@ async function tenant() {
 }
 
 /** Somebody who is signed in, and may go to `app`. */
-async function browser(gate, name) {
+async function browser(gate, name, host = 'app') {
   const client = await gate.signedIn(await gate.person(name));
-  assert.equal((await client.visit(gate.url('app'))).status, 200);
+  assert.equal((await client.visit(gate.url(host))).status, 200);
   return client;
 }
 
 const ask = (socket, ...event) => socket.timeout(30_000).emitWithAck(...event);
 
-function python(gate, client, what, more) {
-  const origin = gate.url('app', '').replace(/\/$/, '');
-  return [PYTHON, [path.join(HERE, 'sio.py'), what, JSON.stringify({ url: origin, ca: gate.ca, cookies: client.cookies(gate.host('app')), ...more })]];
+function python(gate, client, host, what, more) {
+  const origin = gate.url(host, '').replace(/\/$/, '');
+  return [PYTHON, [path.join(HERE, 'sio.py'), what, JSON.stringify({ url: origin, ca: gate.ca, host: gate.host(host), cookies: client.cookies(gate.host(host)), ...more })]];
 }
 
 describe('every kind of packet arrives as it was sent', { concurrency: 1 }, () => {
@@ -145,7 +148,7 @@ describe('every kind of packet arrives as it was sent', { concurrency: 1 }, () =
       const stream = `python-${name}`;
       const client = await browser(gate, stream);
       const more = { stream, transports, upgrades: UPGRADED(transports), count: COUNT, large: MEGABYTE, large_binary: name === 'polling' ? 750_000 : MEGABYTE };
-      const done = await run(...python(gate, client, 'packets', more), { limit: 110_000 });
+      const done = await run(...python(gate, client, 'app', 'packets', more), { limit: 110_000 });
       assert.equal(done.code, 0, done.stderr);
       const { transport, namespaces, user, ...checks } = JSON.parse(done.stdout);
       assert.equal(transport, name === 'polling' ? 'polling' : 'websocket');
@@ -155,3 +158,162 @@ describe('every kind of packet arrives as it was sent', { concurrency: 1 }, () =
     });
   }
 });
+
+/** What one client told of, from its connection to its last try. */
+class Told {
+  constructor(name) {
+    Object.assign(this, { name, events: [] });
+  }
+
+  add(event) {
+    this.events.push(event);
+  }
+
+  of(kind) {
+    return this.events.filter((it) => it.event === kind);
+  }
+}
+
+/** The official client, left to itself. */
+async function official(gate, client, host, transport, stream) {
+  const told = new Told(`socket.io-client, ${transport}`);
+  const socket = connect(gate, client, host, {
+    transports: [transport], auth: { stream }, reconnection: true, reconnectionDelay: 200, reconnectionDelayMax: 500, randomizationFactor: 0,
+  });
+  socket.on('connect', () => told.add({ event: 'connect' }));
+  socket.on('disconnect', (reason) => told.add({ event: 'disconnect', reason }));
+  socket.on('uiBuilderControl', (it) => told.add({ event: 'control', topic: it.uibuilderCtrl, reason: it.reason }));
+  socket.io.on('reconnect_attempt', () => told.add({ event: 'attempt' }));
+  await connected(socket);
+  const flood = (count) => {
+    for (let n = 0; n < count && socket.connected; n += 1) socket.emit('flood', n);
+  };
+  return Object.assign(told, { flood, leave: async () => socket.disconnect() });
+}
+
+/** python-socketio, left to itself. */
+async function snake(gate, client, host, transport, stream) {
+  const told = new Told(`python-socketio, ${transport}`);
+  const child = start(...python(gate, client, host, 'ends', { stream, transports: [transport], flood: FLOOD }), { stdio: ['pipe', 'pipe', 'pipe'] });
+  let rest = '';
+  child.stdout.on('data', (part) => {
+    const lines = (rest + part).split('\n');
+    rest = lines.pop();
+    lines.forEach((line) => told.add(JSON.parse(line)));
+  });
+  await until('python is connected', () => {
+    assert.equal(child.exitCode, null, child.output);
+    return told.of('connect').length;
+  });
+  const leave = async () => {
+    child.stdin.end();
+    const timer = setTimeout(() => child.kill('SIGKILL'), 5000);
+    await child.over;
+    clearTimeout(timer);
+  };
+  return Object.assign(told, { flood: () => child.stdin.write('flood\n'), leave });
+}
+
+/** Each client by each transport, as one person's. */
+function everyone(gate, client, host, stream) {
+  return Promise.all(['websocket', 'polling'].flatMap((it) => [official(gate, client, host, it, `${stream}-o-${it}`), snake(gate, client, host, it, `${stream}-p-${it}`)]));
+}
+
+/** [control messages, the reason reported, what happens then] of each. */
+function summary(all) {
+  return Object.fromEntries(all.map((it) => {
+    const controls = it.of('control').map(({ topic, reason }) => `${topic}: ${reason}`);
+    const tries = it.of('attempt').length + it.of('connect_error').length;
+    const then = it.of('connect').length > 1 ? 'comes back' : tries > 0 ? 'tries' : 'stays away';
+    return [it.name, [controls, it.of('disconnect').map(({ reason }) => reason), then]];
+  }));
+}
+
+describe('what each client makes of each kind of end', { concurrency: 1 }, () => {
+  let app;
+  let pinged;
+  let gate;
+  let short;
+  let expiry;
+  before(async () => {
+    // Who sends by polling hears of the end with the answer to their next poll: at the latest with a ping.
+    [app, pinged] = await Promise.all([tenant(), tenant('2000')]);
+    const options = { tenants: { app: app.url, pinged: pinged.url }, extra: `[limits]\ndrain = "1s"\n[sockets]\nmessages_per_second = 1\nmessage_burst = ${BURST}\n` };
+    [gate, short] = await Promise.all([Gateway.open(options), Gateway.open({ ...options, session: { absolute: '20s' } })]);
+    expiry = expires();
+    expiry.catch(() => {});
+  }, { timeout: 90_000 });
+  after(async () => {
+    await gate?.close();
+    await short?.close();
+    await app?.close();
+    await pinged?.close();
+  });
+
+  /** Connects everyone, brings about an end, and waits until it is told and a moment more, in which who comes back has come. */
+  async function at(house, name, end, host = 'app') {
+    const client = await browser(house, name, host);
+    const all = await everyone(house, client, host, name);
+    try {
+      await end(client, all);
+      await until(`${name} is told to everyone`, () => all.every((it) => it.of('disconnect').length > 0), 40_000);
+      await sleep(2500);
+      return summary(all);
+    } finally {
+      await Promise.all(all.map((it) => it.leave()));
+    }
+  }
+
+  const expires = () => at(short, 'late', () => {});
+
+  test('revocation, log-out and expiry: a word, and everybody stays away', { timeout: 90_000 }, async () => {
+    const [revoked, leaver] = await Promise.all([
+      at(gate, 'revoked', () => gate.done(['session', 'revoke', '--user', 'revoked'])),
+      at(gate, 'leaver', (client) => client.api(`${gate.portal}/.portcullis/api/v1/logout`, {})),
+    ]);
+    assert.deepEqual(revoked, told(['session invalid: revoked']));
+    assert.deepEqual(leaver, told(['logoff: revoked']));
+    // By polling the warning ahead of it waits for the tenant's next answer, and there was none.
+    const warned = told(['session expiry: expired', 'session invalid: expired']);
+    const late = told(['session invalid: expired']);
+    assert.deepEqual(await expiry, Object.fromEntries(Object.keys(late).map((it) => [it, (it.endsWith('polling') ? late : warned)[it]])));
+  });
+
+  test('too many messages, in vain: closed, and everybody comes back', { timeout: 60_000 }, async () => {
+    const found = await at(gate, 'talker', async (_client, all) => {
+      for (const it of all) it.flood(FLOOD);
+    }, 'pinged');
+    const rest = Object.fromEntries(Object.entries(found).map(([name, [, ...it]]) => [name, [[], ...it]]));
+    assert.deepEqual(rest, broken());
+    for (const [name, [controls]] of Object.entries(found)) {
+      // By polling they come with the tenant's next answer, if there is one before the end.
+      assert(controls.every((it) => it === 'jwt_auth_fail: rate') && (controls.length > 0 || name.endsWith('polling')), `${name}: ${controls}`);
+    }
+  });
+
+  test('a drain: no word, and everybody comes back', { timeout: 60_000 }, async () => {
+    const found = await at(gate, 'stayer', async () => {
+      await gate.stop();
+      await gate.start();
+    });
+    assert.deepEqual(found, broken());
+  });
+});
+
+/** A session's end, as everybody tells of it. */
+function told(controls) {
+  return Object.fromEntries(['websocket', 'polling'].flatMap((it) => [
+    [`socket.io-client, ${it}`, [controls, ['io server disconnect'], 'stays away']],
+    [`python-socketio, ${it}`, [controls, ['server disconnect'], 'stays away']],
+  ]));
+}
+
+/** A transport's end, as everybody tells of it. */
+function broken() {
+  return {
+    'socket.io-client, websocket': [[], ['transport close'], 'comes back'],
+    'socket.io-client, polling': [[], ['transport error'], 'comes back'],
+    'python-socketio, websocket': [[], ['transport error'], 'comes back'],
+    'python-socketio, polling': [[], ['transport error'], 'comes back'],
+  };
+}

@@ -23,13 +23,19 @@ socket.getaddrinfo = lambda _, *rest, **more: resolve("127.0.0.1", *rest, **more
 # Its own limit is 16 packets in one answer; the official server sends as many as it has.
 Payload.max_decode_packets = 1_000_000
 
+telling = threading.Lock()
 session = requests.Session()
 session.trust_env = False  # what the machine trusts is not asked
 session.verify = given["ca"]
 session.headers["Sec-Fetch-Site"] = "same-origin"
 for cookie in given["cookies"].split("; "):
-    session.cookies.set(*cookie.split("=", 1))
+    # (As the gateway sets it: a renewed one takes its place.)
+    session.cookies.set(*cookie.split("=", 1), domain=given["host"], path="/", secure=True)
 client = socketio.Client(http_session=session, reconnection_delay=0.2, reconnection_delay_max=0.5, randomization_factor=0)
+
+# It gives every message to a thread of its own, where one may overtake another, or its own attachments; here order counts.
+trigger = client.eio._trigger_event
+client.eio._trigger_event = lambda *args, run_async=False, **more: trigger(*args, run_async=False, **more)
 
 
 def connect(*namespaces):
@@ -43,7 +49,8 @@ def connect(*namespaces):
 
 
 def tell(**news):
-    print(json.dumps(news), flush=True)
+    with telling:
+        print(json.dumps(news), flush=True)
 
 
 def ends():

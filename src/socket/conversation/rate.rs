@@ -8,7 +8,7 @@ use crate::{
     clock::Timestamp,
     socket::{
         Refused,
-        notice::{Topic, refusal},
+        notice::Topic,
         socketio::{Kind, Packet},
     },
 };
@@ -72,16 +72,16 @@ impl Conversation {
         if !pace.take(&self.rate.vain, count, self.rate.now) {
             return Err(Refused::TooFast);
         }
+        // A client that is refused a namespace does not ask again, and this page may be another's.
+        if packet.kind == Kind::Connect {
+            return Ok(false);
+        }
         self.rate.dropped += 1;
         self.tell_of_rate(packet, terms);
         Ok(true)
     }
 
     fn tell_of_rate(&mut self, packet: &Packet<'_>, terms: &Terms) {
-        if packet.kind == Kind::Connect {
-            self.answer(refusal(packet.namespace));
-            return;
-        }
         let is_open = self
             .find(packet.namespace)
             .is_some_and(|it| it.state == State::Connected);

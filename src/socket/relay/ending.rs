@@ -18,7 +18,7 @@ use crate::{
     authz::Over,
     session::Ended,
     socket::{
-        Way,
+        Refused, Way,
         frame::{self, Opcode},
         lane::Mode,
         notice::{Notice, Topic, last_words},
@@ -70,7 +70,7 @@ pub(super) async fn finish<C, U>(
 {
     let mut amid = false;
     let (mut to_client, mut to_upstream) = (Vec::new(), Vec::new());
-    if let (Some((topic, reason)), Mode::EngineIo(guard)) = (words(end), mode) {
+    if let (Some((topic, reason)), Mode::EngineIo(guard)) = (words(end), &mut *mode) {
         let notice = Notice {
             event: &setting.rules.control_event,
             topic,
@@ -80,6 +80,10 @@ pub(super) async fn finish<C, U>(
         };
         amid = guard.is_amid_attachments();
         (to_client, to_upstream) = guard.farewell(Some(&notice));
+    }
+    if let (End::Refused(Way::Up, Refused::TooFast), Mode::EngineIo(guard)) = (end, &mut *mode) {
+        // It ends in the midst of what it was told of.
+        to_client = guard.take_replies();
     }
     let code = close(end);
     // Between the attachments of an event no text may stand. (Upstream it may: a server that

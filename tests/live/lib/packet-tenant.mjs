@@ -1,5 +1,5 @@
 // A tenant that hashes all that comes and all that goes: the real socket.io, in a process or a container of its own.
-// usage: node packet-tenant.mjs PORT
+// usage: node packet-tenant.mjs PORT [PING_MS]
 import { createHash } from 'node:crypto';
 import http from 'node:http';
 import { Server } from 'socket.io';
@@ -12,7 +12,7 @@ const of = (stream) => {
 };
 
 const server = http.createServer((_request, answer) => answer.end('packets'));
-const plain = new Server(server, { maxHttpBufferSize: 1 << 20 });
+const plain = new Server(server, { maxHttpBufferSize: 1 << 20, pingInterval: Number(process.argv[3] ?? 25_000) });
 // (Where it can recover, the server adds an argument of its own to every event.)
 const recovering = new Server(server, { path: '/recovering/', connectionStateRecovery: { maxDisconnectionDuration: 60_000 } });
 
