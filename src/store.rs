@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::{
     clock::Timestamp,
     name::{GroupName, HostName, TenantId, UserId, UserName},
+    secret,
     telemetry::audit::Event,
 };
 
@@ -87,6 +88,13 @@ impl UserRecord {
     /// Whether anything is asked after the password.
     pub fn has_second_factor(&self) -> bool {
         self.totp_sealed.is_some() || self.keys > 0
+    }
+
+    /// All that they sign in with, as one value. A login that was judged by one does not begin
+    /// under another: it would outlive the end of all sessions that the change came with.
+    pub fn credentials(&self) -> Digest {
+        let (password, totp) = (&self.password_hash, &self.totp_sealed);
+        secret::digest(&format!("{password:?} {totp:?} {}", self.keys))
     }
 }
 

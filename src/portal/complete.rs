@@ -15,7 +15,7 @@ use crate::{
     secret,
     session::{Cell, Ended, NewLogin},
     signin::{HalfLogin, cookie},
-    store::UserRecord,
+    store::{StoreError, UserRecord},
     token::Use,
 };
 
@@ -133,6 +133,7 @@ pub(super) async fn begin_with(
     let agent = visit.inbound.headers.get(header::USER_AGENT);
     let login = NewLogin {
         user: user.id.clone(),
+        credentials: user.credentials(),
         device: device.digest(),
         amr,
         level,
@@ -145,7 +146,18 @@ pub(super) async fn begin_with(
         tenant: at.tenant.clone(),
         confined_to: at.confined.then(|| at.host.clone()),
     };
-    let (sid, cell) = visit.desk.sessions.begin(login).await?;
+    let begun = visit.desk.sessions.begin(login).await;
+    let (sid, cell) = begun.map_err(|error| {
+        if matches!(error, StoreError::NotFound) {
+            // Barred, or given other credentials, since they were looked at.
+            Refusal::NotSignedIn {
+                why: NotSignedIn::Session(Ended::Credentials),
+                login_url: Some("/login".to_owned()),
+            }
+        } else {
+            error.into()
+        }
+    })?;
     end_what_was_before(visit, user, at).await?;
     tracing::info!(
         id = visit.inbound.id,

@@ -68,6 +68,7 @@ impl House {
     pub(crate) fn login(&self) -> NewLogin {
         NewLogin {
             user: self.user.id.clone(),
+            credentials: self.user.credentials(),
             device: [7; 32],
             amr: vec!["pwd".to_owned(), "otp".to_owned(), "mfa".to_owned()],
             level: 2,

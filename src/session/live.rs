@@ -30,6 +30,8 @@ const AGENT: usize = 200;
 pub struct NewLogin {
     /// Whose. Read again from the store before the session begins.
     pub user: UserId,
+    /// What they were judged by ([`crate::store::UserRecord::credentials`]).
+    pub credentials: Digest,
     /// SHA-256 of the device id.
     pub device: Digest,
     /// The factors, RFC 8176.
@@ -143,20 +145,21 @@ impl Sessions {
 
     /// Begins a login with a new id, granted to the host it began at. Gives the plain `sid` and
     /// the cell, after the store wrote it. [`StoreError::NotFound`] when the user is gone or
-    /// disabled meanwhile.
+    /// disabled meanwhile, or signs in with something else now.
     pub async fn begin(
         self: &Arc<Self>,
         login: NewLogin,
     ) -> Result<(String, Arc<Cell>), StoreError> {
         let sid = random::ticket();
         let actor = Actor::visitor(login.address, &login.agent);
-        let host = login.host.clone();
+        let (host, credentials) = (login.host.clone(), login.credentials);
         let record = self.record(&sid, login);
         let sessions = Arc::clone(self);
         let cell = self
             .store
             .call(move |store| {
                 let user = store.user(&record.user)?.filter(|it| !it.disabled);
+                let user = user.filter(|it| it.credentials() == credentials);
                 let user = user.ok_or(StoreError::NotFound)?;
                 let event = told(What::SignedIn, record.created, actor, &record.sid)
                     .about(&user.id, &user.name)

@@ -84,6 +84,21 @@ async fn who_was_disabled_meanwhile_does_not_get_in() {
 }
 
 #[tokio::test]
+async fn l10_who_was_judged_by_what_has_changed_meanwhile_does_not_get_in() {
+    for change in [
+        UserChange::Password(Some("another".to_owned())),
+        UserChange::Totp(Some(vec![1]), 0),
+    ] {
+        let house = House::open();
+        let login = house.login();
+        change_user(&house, change).await;
+        let begun = house.sessions.begin(login).await;
+        assert!(matches!(begun, Err(StoreError::NotFound)));
+        assert_eq!(house.sessions.live(), 0);
+    }
+}
+
+#[tokio::test]
 async fn an_end_is_seen_by_every_lease_before_the_call_returns() {
     let house = House::open();
     let (_, cell) = house.sign_in().await;

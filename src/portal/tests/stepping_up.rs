@@ -119,3 +119,29 @@ async fn k4_a_code_on_top_of_an_older_token_gives_no_more_than_a_code() {
     type_code(&thief).await;
     assert!(whoami(&thief).await["level"] != 3, "no key was shown");
 }
+
+#[tokio::test]
+async fn l10_a_sign_in_under_way_does_not_outlive_a_new_password() {
+    let town = Town::new();
+    town.user("alice", None).await;
+    let thief = Browser::new(&town);
+    let login = [("username", "alice"), ("password", PASSWORD)];
+    let url = at(PORTAL, "/login");
+    // The old password is read, and being hashed; then the new one is set, and every session ended.
+    let (rules, now) = (town.desk.config.login.clone(), town.desk.clock.now());
+    let change = town.desk.store.call(move |store| {
+        let alice = upkeep::find(store, "alice")?.unwrap();
+        upkeep::set_password(
+            store,
+            &rules,
+            &alice,
+            &Secret::new("green kettle on ice"),
+            now,
+        )
+    });
+    let (sent, changed) = tokio::join!(thief.post(&url, &login), change);
+    changed.unwrap().unwrap();
+    assert_eq!(sent.status, 401, "{}", sent.text);
+    assert!(thief.cookie(PORTAL, "__Host-portcullis").is_none());
+    assert_eq!(town.desk.sessions.live(), 0);
+}

@@ -96,6 +96,7 @@ impl Stage {
 
 async fn sign_in(house: &fixture::House, user: crate::store::UserRecord) -> (String, Arc<Cell>) {
     let login = crate::session::NewLogin {
+        credentials: user.credentials(),
         user: user.id,
         host: fixture::host(HOST),
         tenant: TenantId::from("t1"),
