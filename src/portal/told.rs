@@ -1,6 +1,8 @@
 //! What people are told before they go on: what happened to their account since they were last
 //! here.
 
+use std::time::Duration;
+
 use http::StatusCode;
 
 use super::{
@@ -8,7 +10,12 @@ use super::{
     login::{wanted, with_state},
     view,
 };
-use crate::{account::notice, name::UserId, store::StoreError};
+use crate::{
+    account::notice,
+    clock::Timestamp,
+    name::UserId,
+    store::{StoreError, together},
+};
 
 /// Whether there is something to tell.
 pub(super) async fn is_due(visit: &Visit<'_>, user: &UserId) -> Result<bool, StoreError> {
@@ -50,15 +57,31 @@ pub(super) async fn show(visit: &mut Visit<'_>) -> Answer {
     ))
 }
 
-/// They have read it.
+/// A sign-in with a recovery code begins this soon after the code was used up.
+const ITS_OWN: Duration = Duration::from_mins(1);
+
+/// They have read it. That a recovery code was used is told at the next sign-in too: whoever used
+/// it, and may be a thief, does not clear it away before its owner has seen it.
 pub(super) async fn seen(visit: &mut Visit<'_>) -> Answer {
     let wanted = wanted(visit)?;
     if let Ok(identity) = visit.identity {
         let id = identity.profile().id.clone();
+        let began = identity.lease().cell.created;
+        let is_its_own = move |(what, at): &(String, Timestamp)| {
+            what == notice::RECOVERY_USED && at.until(began) < ITS_OWN
+        };
         visit
             .desk
             .store
-            .call(move |store| store.clear_notices(&id))
+            .call(move |store| {
+                together(store, "seen_notices", |store| {
+                    let mut kept = store.notices(&id)?;
+                    kept.retain(is_its_own);
+                    store.clear_notices(&id)?;
+                    kept.iter()
+                        .try_for_each(|(what, at)| store.put_notice(&id, what, *at))
+                })
+            })
             .await?;
     }
     Ok(local(&with_state("/login", wanted.as_ref())))
