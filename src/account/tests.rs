@@ -192,12 +192,13 @@ async fn l4_unknown_and_known_users_take_the_same_time() {
         ..LoginRules::default()
     });
     desk.user("alice");
-    let mut spent = [Duration::ZERO; 2];
+    // The shortest of several: what else the machine does only ever adds to it.
+    let mut spent = [Duration::MAX; 2];
     for _ in 0..12 {
         for (name, spent) in ["alice", "nobody"].iter().zip(&mut spent) {
             let started = std::time::Instant::now();
             desk.check(name, "wrong", HOME).await;
-            *spent += started.elapsed();
+            *spent = started.elapsed().min(*spent);
         }
     }
     let [known, unknown] = spent.map(|it| it.as_secs_f64());
