@@ -136,7 +136,7 @@ impl Accounts {
         known_device: Option<&UserId>,
     ) -> Result<PasswordCheck, StoreError> {
         // The place in the queue comes first: what is not looked at is not counted.
-        let Some(slot) = self.hashers.reserve() else {
+        let Some(slot) = self.hashers.reserve(from.address) else {
             return Ok(PasswordCheck::Busy { retry_after: BUSY });
         };
         let now = self.clock.now();

@@ -161,7 +161,7 @@ pub(super) fn second_factor_most(rules: &LoginRules) -> u32 {
 }
 
 /// The neighbourhood of an address: /24 or /48.
-fn prefix(address: Option<IpAddr>) -> String {
+pub(super) fn prefix(address: Option<IpAddr>) -> String {
     match address
         .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
         .to_canonical()

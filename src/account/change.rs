@@ -79,7 +79,7 @@ impl Accounts {
         if let Err(weak) = self.judge_password(new, &user.name) {
             return Ok(PasswordChange::Weak(weak));
         }
-        let Some(slot) = self.hashers.reserve() else {
+        let Some(slot) = self.hashers.reserve(from.address) else {
             return Ok(PasswordChange::Busy { retry_after: BUSY });
         };
         let hash = slot.hash(new.clone()).await?;

@@ -1,9 +1,9 @@
 //! argon2id, on a few threads of their own behind a short queue.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicUsize, Ordering},
-    mpsc,
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
 };
 
 use argon2::{
@@ -13,7 +13,7 @@ use argon2::{
 use rustix::{process::setpriority_process, thread::gettid};
 use tokio::sync::oneshot;
 
-use super::password::LONGEST;
+use super::{attempts, password::LONGEST};
 use crate::{config::LoginRules, random, secret::Secret, store::StoreError};
 
 type Job = Box<dyn FnOnce(&Argon2<'static>) + Send>;
@@ -33,7 +33,17 @@ pub(super) enum Verdict {
 #[derive(Debug)]
 pub(super) struct Hashers {
     jobs: mpsc::Sender<Job>,
-    free: Arc<AtomicUsize>,
+    queue: Arc<Mutex<Queue>>,
+}
+
+/// Who has places in the queue.
+#[derive(Debug)]
+struct Queue {
+    free: usize,
+    /// The most that one neighbourhood may have: a stranger who asks without end finds their own
+    /// share full, and everybody else goes on signing in.
+    share: usize,
+    held: HashMap<String, usize>,
 }
 
 impl Hashers {
@@ -60,20 +70,38 @@ impl Hashers {
         };
         Self {
             jobs,
-            free: Arc::new(AtomicUsize::new(places)),
+            queue: Arc::new(Mutex::new(Queue {
+                free: places,
+                share: (places / 4).max(2),
+                held: HashMap::new(),
+            })),
         }
     }
 
-    /// A place in the queue, if there is one.
-    pub(super) fn reserve(&self) -> Option<Slot> {
-        self.free
-            .try_update(Ordering::AcqRel, Ordering::Acquire, |it| it.checked_sub(1))
-            .ok()?;
+    /// A place in the queue for somebody at this address, if there is one.
+    pub(super) fn reserve(&self, from: Option<IpAddr>) -> Option<Slot> {
+        let whose = attempts::prefix(from);
+        let mut queue = lock(&self.queue);
+        let free = queue.free.checked_sub(1)?;
+        let share = queue.share;
+        let held = queue.held.entry(whose.clone()).or_default();
+        if *held >= share {
+            return None;
+        }
+        *held += 1;
+        queue.free = free;
         Some(Slot {
             jobs: self.jobs.clone(),
-            place: Place(Arc::clone(&self.free)),
+            place: Place {
+                queue: Arc::clone(&self.queue),
+                whose,
+            },
         })
     }
+}
+
+fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How far a hashing thread steps back (`nice`): a hash takes a whole core for tens of
@@ -96,11 +124,21 @@ fn work(queue: &Mutex<mpsc::Receiver<Job>>, argon2: &Argon2<'static>) {
 }
 
 /// Given back when it is dropped.
-struct Place(Arc<AtomicUsize>);
+struct Place {
+    queue: Arc<Mutex<Queue>>,
+    whose: String,
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_add(1, Ordering::AcqRel);
+        let mut queue = lock(&self.queue);
+        queue.free += 1;
+        if let Some(held) = queue.held.get_mut(&self.whose) {
+            *held = held.saturating_sub(1);
+            if *held == 0 {
+                queue.held.remove(&self.whose);
+            }
+        }
     }
 }
 
@@ -204,4 +242,32 @@ fn weaker(hash: &PasswordHash, asked: &Params) -> bool {
 pub(super) fn hash_here(rules: &LoginRules, password: &Secret) -> Result<String, StoreError> {
     hash_with(&argon2(rules), password)
         .map_err(|it| StoreError::Unusable(format!("cannot hash a password: {it}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn l2_one_neighbourhood_does_not_take_every_place_in_the_queue() {
+        let hashers = Hashers::start(&LoginRules {
+            hash_workers: 1,
+            hash_queue: 11,
+            ..LoginRules::default()
+        });
+        let from = |text: &str| hashers.reserve(text.parse().ok());
+        let held: Vec<_> = (0..20)
+            .filter_map(|it| from(&format!("192.0.2.{it}")))
+            .collect();
+        assert_eq!(held.len(), 3);
+        let others: Vec<_> = (0..20)
+            .filter_map(|it| from(&format!("198.51.{it}.1")))
+            .collect();
+        assert_eq!(others.len(), 9, "all that there are");
+        drop(others);
+        assert!(from("192.0.2.7").is_none());
+        drop(held);
+        assert!(from("192.0.2.7").is_some());
+        assert!(lock(&hashers.queue).held.is_empty());
+    }
 }

@@ -100,6 +100,7 @@ impl Accounts {
         &self,
         link: &str,
         password: &Secret,
+        from: &Actor,
     ) -> Result<Result<SetupDraft, SetupRefused>, StoreError> {
         let Some((user, record)) = self.setup_user(link).await? else {
             return Ok(Err(SetupRefused::LinkGone));
@@ -107,7 +108,7 @@ impl Accounts {
         if let Err(weak) = self.judge_password(password, &user.name) {
             return Ok(Err(SetupRefused::Weak(weak)));
         }
-        let Some(slot) = self.hashers.reserve() else {
+        let Some(slot) = self.hashers.reserve(from.address) else {
             return Ok(Err(SetupRefused::Busy { retry_after: BUSY }));
         };
         let hash = slot.hash(password.clone()).await?;

@@ -267,7 +267,7 @@ async fn a_known_device_is_not_locked_out_by_strangers() {
 #[tokio::test]
 async fn l2_a_thousand_guesses_at_once_are_no_more_than_one_after_another() {
     let desk = desk_with(LoginRules {
-        hash_queue: 2000,
+        hash_queue: 8000,
         ..rules()
     });
     let alice = desk.user("alice");
@@ -485,14 +485,14 @@ async fn a_set_up_stores_nothing_before_its_code_is_right() {
     assert_eq!(found.id, user.id);
 
     let weak = accounts
-        .begin_setup(&link, &Secret::new("password1234"))
+        .begin_setup(&link, &Secret::new("password1234"), &at_home())
         .await;
     assert!(matches!(
         weak.unwrap(),
         Err(SetupRefused::Weak(WeakPassword::Common))
     ));
     let draft = accounts
-        .begin_setup(&link, &Secret::new(GOOD))
+        .begin_setup(&link, &Secret::new(GOOD), &at_home())
         .await
         .unwrap()
         .unwrap();
@@ -539,7 +539,7 @@ async fn l3_a_draft_works_with_its_own_link_only() {
     let (hers, his) = (desk.invite(&alice, true), desk.invite(&bob, true));
     let draft = desk
         .accounts
-        .begin_setup(&his, &Secret::new(GOOD))
+        .begin_setup(&his, &Secret::new(GOOD), &at_home())
         .await
         .unwrap()
         .unwrap();
@@ -573,7 +573,7 @@ async fn a_new_password_by_link_keeps_totp() {
     let link = desk.invite(&alice, false);
     let accounts = &desk.accounts;
     let draft = accounts
-        .begin_setup(&link, &Secret::new("tangerine-otter-47"))
+        .begin_setup(&link, &Secret::new("tangerine-otter-47"), &at_home())
         .await
         .unwrap()
         .unwrap();

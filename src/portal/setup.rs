@@ -64,7 +64,12 @@ async fn begin(visit: &Visit<'_>, link: &str, form: &Form) -> Answer {
     if !errors.is_empty() {
         return Ok(password_page(visit, link, &user, &record, errors));
     }
-    match visit.desk.accounts.begin_setup(link, password).await? {
+    match visit
+        .desk
+        .accounts
+        .begin_setup(link, password, &visit.actor())
+        .await?
+    {
         Ok(draft) if draft.needs_code => Ok(code_page(link, &draft, Vec::new())),
         Ok(draft) => finish(visit, link, &draft.sealed, "").await,
         Err(SetupRefused::LinkGone) => Err(Refusal::LinkGone),

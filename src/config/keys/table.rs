@@ -374,7 +374,7 @@ pub(in super::super) const SECTIONS: &[Section] = &[
                     most: 10_000,
                 },
                 "32",
-                "How many may wait for that; the next gets a 503.",
+                "How many may wait for that, a quarter of them from one neighbourhood; the next gets a 503.",
             ),
             key(
                 "floor",
