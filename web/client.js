@@ -168,9 +168,25 @@ export function attach(socketOrUibuilder, { dialogue = true, controlEvent = 'uiB
     if (socket?.io) attachSocket(socket, options, it);
   };
   adopt();
+  // uibuilder's older client (`uibuilderfe`) shows its socket to nobody, and makes it by the page's own `io` when it starts.
+  if (!it.socketOptions && !it.get?.('started') && typeof globalThis.io === 'function') catchNext(options);
   it.onChange('ioConnected', adopt);
   for (const name of ['connected', 'disconnected']) document.addEventListener(`uibuilder:socket:${name}`, adopt);
   return undefined;
+}
+
+/** Attaches to the next socket that the page makes by `io`. */
+function catchNext(options) {
+  const { io } = globalThis;
+  const once = (...args) => {
+    globalThis.io = io;
+    const given = args.at(-1);
+    if (plain(given)) wire(given);
+    const socket = io(...args);
+    attachSocket(socket, options);
+    return socket;
+  };
+  globalThis.io = Object.assign(once, io);
 }
 
 /** The options that engine.io-client reads anew for each transport it opens; versions 3 to 6 have them in common. */

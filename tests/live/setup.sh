@@ -111,6 +111,19 @@ if [ "${1:-all}" = all ] && ! "$sio/bin/python" -c 'import socketio, requests, w
     say "installed by pip: python-socketio in .work/sio"
 fi
 
+# The browser clients of older uibuilders: their files alone, without what the packages need.
+uibuilder=../../.work/uibuilder
+for version in 4.1.1 5.1.1 6.8.2; do
+    if [ "${1:-all}" = all ] && [ ! -e "$uibuilder/$version/package.json" ]; then
+        mkdir -p "$uibuilder/$version.new"
+        package=$(npm pack --silent --pack-destination "$uibuilder" "node-red-contrib-uibuilder@$version")
+        tar -xzf "$uibuilder/$package" -C "$uibuilder/$version.new" --strip-components=1
+        rm -rf "$uibuilder/$package" "${uibuilder:?}/$version"
+        mv "$uibuilder/$version.new" "$uibuilder/$version"
+        say "fetched by npm: uibuilder $version in .work/uibuilder"
+    fi
+done
+
 # npm's own record inside node_modules says whether the lock file has been installed as it is.
 stamp=node_modules/.portcullis-installed
 lock="$(cat package.json package-lock.json | cksum) $(node --version)"
