@@ -125,7 +125,8 @@ impl Accounts {
 
     /// Looks at a password that `from` typed for `name`, which may be nobody's.
     ///
-    /// Failures count per name and address prefix (/24 or /48), whether the name exists or not.
+    /// Failures count per name and address prefix (/24 or /48), whether the name exists or not;
+    /// and per prefix alone, for who tries every name once.
     /// Who comes with a device on which `known_device` has signed in before counts apart: no
     /// stranger next door can lock them out.
     pub async fn check_password(
@@ -149,6 +150,12 @@ impl Accounts {
             .call(move |store| {
                 let user = upkeep::find(store, &typed)?;
                 let known = known.filter(|known| user.as_ref().is_some_and(|it| it.id == *known));
+                let most = attempts::neighbours_most(&rules);
+                if known.is_none()
+                    && let Some(wait) = attempts::neighbours_wait(store, address, most, now)?
+                {
+                    return Ok((user, String::new(), Admitted::NotBefore(wait)));
+                }
                 let key = known.map_or_else(
                     || attempts::password_key(&typed, address),
                     |user| attempts::device_key(&user),
@@ -197,6 +204,9 @@ impl Accounts {
         let (actor, now) = (from.clone(), self.clock.now());
         self.store
             .call(move |store| {
+                let (neighbours, ends) = attempts::neighbours_key(actor.address, now);
+                let rest = i64::try_from(now.until(ends).as_secs()).unwrap_or(i64::MAX);
+                store.count_failure(&neighbours, now, rest.saturating_add(1))?;
                 let failed = Failed {
                     user: user.as_ref(),
                     factor,

@@ -16,6 +16,8 @@ use crate::{
     telemetry::audit::{Actor, Event, What},
 };
 
+use super::notice;
+
 /// How many failures an hour are written into the audit log before it gets tight-lipped.
 const TOLD: u32 = 200;
 
@@ -96,6 +98,12 @@ pub(super) fn tell(
         }
     };
     together(store, "tell_failure", |store| {
+        if let Some(user) = failed
+            .user
+            .filter(|_| failed.last && failed.factor != "password")
+        {
+            store.put_notice(&user.id, notice::CODES_WRONG, now)?;
+        }
         let count = store.count_failure(&format!("audit:{whose}:{hour}"), now, 2 * HOUR)?;
         let all = store.count_failure(&format!("audit:{hour}"), now, 2 * HOUR)?;
         if all > TOLD && !all.is_power_of_two() {
@@ -128,6 +136,31 @@ fn whole_seconds(wait: Duration) -> Duration {
 /// Wrong passwords for a name, which may be anything, from a neighbourhood.
 pub(super) fn password_key(typed: &str, from: Option<IpAddr>) -> String {
     format!("password:{}:{}", name_word(typed), prefix(from))
+}
+
+/// Wrong passwords of a neighbourhood in this hour, whatever the names: who tries one password on
+/// everybody is wrong only once a name. And when the hour is over.
+pub(super) fn neighbours_key(from: Option<IpAddr>, now: Timestamp) -> (String, Timestamp) {
+    let hour = now.secs().div_euclid(HOUR);
+    let ends = Timestamp::from_secs((hour + 1) * HOUR);
+    (format!("neighbours:{}:{hour}", prefix(from)), ends)
+}
+
+/// How many those may be: there are many people behind some addresses.
+pub(super) fn neighbours_most(rules: &LoginRules) -> u32 {
+    rules.max_failures.saturating_mul(20)
+}
+
+/// Whether no more is looked at from this neighbourhood in this hour; if so, for how long.
+pub(super) fn neighbours_wait(
+    store: &mut dyn Store,
+    from: Option<IpAddr>,
+    most: u32,
+    now: Timestamp,
+) -> Result<Option<Duration>, StoreError> {
+    let (key, ends) = neighbours_key(from, now);
+    let (count, _) = store.failures(&key, now, HOUR)?;
+    Ok((count >= most).then(|| whole_seconds(now.until(ends))))
 }
 
 /// Whatever was typed as a name, of any length, as a word of one length.

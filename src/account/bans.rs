@@ -16,7 +16,7 @@ pub struct Ban {
     key: String,
     /// Whose sign-in; `None`: of a name that is nobody's.
     pub user: Option<UserRecord>,
-    /// `password` (from a neighbourhood), `device` (from a browser that knows the user), `totp`,
+    /// `password` (from a neighbourhood), `neighbours` (any name from there), `device` (from a browser that knows the user), `totp`,
     /// `recovery` or another second factor.
     pub factor: String,
     /// The neighbourhood; empty where it is held off wherever it comes from.
@@ -52,6 +52,10 @@ pub fn list(
                 let named = |it: &&UserRecord| attempts::name_word(it.name.as_str()) == name;
                 let user = users.iter().find(named).cloned();
                 (user, from.to_owned(), rules.max_failures)
+            }
+            "neighbours" => {
+                let from = rest.rsplit_once(':').map_or(rest, |(from, _)| from);
+                (None, from.to_owned(), attempts::neighbours_most(rules))
             }
             "device" => (by_id(rest), String::new(), rules.max_failures),
             // What is only counted for the audit log, and clocks.

@@ -28,6 +28,8 @@ pub mod notice {
     pub const FACTORS_RESET: &str = "factors_reset";
     /// An operator set a new password.
     pub const PASSWORD_SET: &str = "password_set";
+    /// After the right password, so many codes were wrong that no more were looked at.
+    pub const CODES_WRONG: &str = "codes_wrong";
     /// Codes come a step early or late, each time.
     pub const CLOCK_OFF: &str = "clock_off";
 }

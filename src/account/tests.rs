@@ -164,6 +164,38 @@ async fn l4_strangers_disabled_and_unfinished_users_are_answered_as_a_wrong_pass
 }
 
 #[tokio::test]
+async fn l2_one_password_tried_on_every_name_is_held_off() {
+    let desk = desk_with(LoginRules {
+        max_failures: 3,
+        ..rules()
+    });
+    let alice = desk.user("alice");
+    let mut looked_at = 0;
+    for number in 0..80 {
+        match desk.check(&format!("user{number}"), "wrong", HOME).await {
+            PasswordCheck::Wrong => looked_at += 1,
+            PasswordCheck::TooOften { retry_after } => {
+                assert!(retry_after <= Duration::from_hours(1));
+            }
+            PasswordCheck::Right(_) | PasswordCheck::Busy { .. } => panic!("not wrong"),
+        }
+    }
+    assert_eq!(looked_at, 60);
+    // From there nobody gets in on a new device, known or not; on one that knows her, alice does.
+    let held_off = desk.check("alice", GOOD, HOME).await;
+    assert!(matches!(held_off, PasswordCheck::TooOften { .. }));
+    let password = Secret::new(GOOD);
+    let known = desk
+        .accounts
+        .check_password("alice", &password, &at_home(), Some(&alice.id))
+        .await;
+    assert!(matches!(known.unwrap(), PasswordCheck::Right(_)));
+    desk.clock.advance(Duration::from_hours(1));
+    let later = desk.check("alice", GOOD, HOME).await;
+    assert!(matches!(later, PasswordCheck::Right(_)));
+}
+
+#[tokio::test]
 async fn l4_an_unknown_name_is_locked_just_as_a_known_one_is() {
     let desk = desk();
     desk.user("alice");

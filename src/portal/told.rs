@@ -107,6 +107,10 @@ fn words(what: &str, when: &str, left: u32) -> String {
             "The people who run this server set a new password for you on {when}. If you did not \
              ask them to, tell them."
         ),
+        notice::CODES_WRONG => format!(
+            "On {when} somebody typed your password, and then wrong codes until they were held \
+             off. If it was not you, your password is known to somebody: change it."
+        ),
         notice::CLOCK_OFF => "The clock of the phone or computer that shows your codes is about \
              half a minute off. Let it set its time by itself, before the codes stop to work."
             .to_owned(),
@@ -124,6 +128,7 @@ mod tests {
             notice::RECOVERY_USED,
             notice::FACTORS_RESET,
             notice::PASSWORD_SET,
+            notice::CODES_WRONG,
             notice::CLOCK_OFF,
         ] {
             assert!(!words(what, "24 Nov", 3).contains(what), "{what}");

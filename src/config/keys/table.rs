@@ -332,7 +332,7 @@ pub(in super::super) const SECTIONS: &[Section] = &[
                     most: 1000,
                 },
                 "10",
-                "Wrong passwords per user and address prefix before no more are taken.",
+                "Wrong passwords per user and address prefix before no more are taken; per prefix alone, twenty times as many in an hour.",
             ),
             key(
                 "lock",

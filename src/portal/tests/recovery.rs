@@ -284,3 +284,29 @@ async fn a_clock_that_is_off_each_time_is_told() {
         town.next_code();
     }
 }
+
+#[tokio::test]
+async fn l2_wrong_codes_after_the_right_password_are_told_to_its_owner() {
+    let town = Town::new();
+    town.user("alice", Some(&alices_secret())).await;
+    let url = at(PORTAL, "/login/code");
+    for _ in 0..40 {
+        let thief = half_way(&town).await;
+        let tried = thief.post(&url, &[("code", "000000")]).await;
+        let Some(wait) = tried.headers.get("retry-after") else {
+            assert_eq!(tried.status, 401);
+            continue;
+        };
+        let wait = wait.to_str().unwrap().parse().unwrap();
+        town.desk.clock.advance(Duration::from_secs(wait));
+        if wait > 60 {
+            break;
+        }
+    }
+    let owner = half_way(&town).await;
+    let code = town.code(&alices_secret());
+    let done = owner.post(&url, &[("code", &code)]).await;
+    assert_eq!(done.location(), "/login/told");
+    let told = owner.get(&at(PORTAL, "/login/told"), OWN_PAGE).await;
+    assert!(told.text.contains("your password is known to somebody"));
+}
