@@ -15,6 +15,9 @@ const all = [nginx, nginxAuth, haproxy, envoy, caddy, portcullis];
 export class Bench {
   host = 'bench.example.test';
   socketHost = 'sockets.example.test';
+  /** The same work, with what a tenant can ask for beside it. */
+  annotateHost = 'annotate.example.test';
+  inBandHost = 'in-band.example.test';
   #peers = new Map();
 
   async open() {
@@ -30,6 +33,18 @@ export class Bench {
 
   cookie(host = this.host) {
     return this.person.cookies.get(host);
+  }
+
+  /** The token of a host where one is signed in without cookies. */
+  jwt(host) {
+    return this.person.tokens.get(host);
+  }
+
+  /** Signs in where only one line goes: each login waits for a code of its own. */
+  async signInToModes(gate) {
+    if (this.jwt(this.inBandHost)) return;
+    await this.person.signIn(gate.port, this.annotateHost);
+    await this.person.signIn(gate.port, this.inBandHost, { token: true });
   }
 
   /** The peers of these names, running; all of them without names. The first is nginx without auth. */

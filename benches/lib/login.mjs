@@ -7,13 +7,13 @@ import { Authenticator } from '../../tests/live/lib/totp.mjs';
 import { run } from './process.mjs';
 
 /** Posts JSON to a gateway. */
-export function post(port, host, where, body, { cookie, agent } = {}) {
+export function post(port, host, where, body, { cookie, jwt, agent } = {}) {
   return new Promise((resolve, reject) => {
     const text = JSON.stringify(body);
     const request = https.request({
       host: '127.0.0.1', port, servername: host, path: `/.portcullis/api/v1/${where}`, method: 'POST', rejectUnauthorized: false, agent,
       headers: { host: `${host}:${port}`, origin: `https://${host}:${port}`, 'sec-fetch-site': 'same-origin',
-        'content-type': 'application/json', 'content-length': Buffer.byteLength(text), ...(cookie ? { cookie } : {}) },
+        'content-type': 'application/json', 'content-length': Buffer.byteLength(text), ...(cookie ? { cookie } : {}), ...(jwt ? { authorization: `Bearer ${jwt}` } : {}) },
     }, (response) => {
       let answer = '';
       response.on('data', (data) => { answer += data; });
@@ -33,6 +33,7 @@ export class Person {
     this.name = name;
     this.password = randomBytes(12).toString('base64url');
     this.cookies = new Map();
+    this.tokens = new Map();
   }
 
   /** Adds the user to the store of `gateway`, which need not run. */
@@ -50,9 +51,9 @@ export class Person {
     return person;
   }
 
-  /** Signs in on `host`; a session made there is good there alone. */
-  async signIn(port, host) {
-    const credentials = { username: this.name, password: this.password };
+  /** Signs in on `host`, for a cookie or a token; a session made there is good there alone. */
+  async signIn(port, host, { token = false } = {}) {
+    const credentials = { username: this.name, password: this.password, token };
     let first = await post(port, host, 'login', credentials);
     // A gateway that sees ten thousand hosts for the first time claims each in its store before it routes them.
     for (let n = 0; first.status === 404 && n < 360; n++) {
@@ -60,9 +61,10 @@ export class Person {
       first = await post(port, host, 'login', credentials);
     }
     if (first.status !== 200) throw new Error(`login: ${first.status} ${JSON.stringify(first.body)}`);
-    const second = await post(port, host, 'login/totp', { ticket: first.body.ticket, code: await this.authenticator.code() });
+    const second = await post(port, host, 'login/totp', { ticket: first.body.ticket, code: await this.authenticator.code(), token });
     if (second.status !== 200) throw new Error(`login: ${second.status} ${JSON.stringify(second.body)}`);
-    this.cookies.set(host, session(second));
+    if (token) this.tokens.set(host, second.body.token);
+    else this.cookies.set(host, session(second));
   }
 
   /** A new token for each host: one that is past half its life would be renewed with every answer. */
@@ -71,6 +73,11 @@ export class Person {
       const answer = await post(port, host, 'session/refresh', {}, { cookie });
       if (answer.status !== 200) throw new Error(`refresh: ${answer.status} ${JSON.stringify(answer.body)}`);
       this.cookies.set(host, session(answer));
+    }
+    for (const [host, jwt] of this.tokens) {
+      const answer = await post(port, host, 'session/refresh', {}, { jwt });
+      if (answer.status !== 200) throw new Error(`refresh: ${answer.status} ${JSON.stringify(answer.body)}`);
+      this.tokens.set(host, answer.body.token);
     }
   }
 }

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{
-    socket::{Socket, event},
+    socket::{Event, Socket},
     target::Target,
 };
 
@@ -77,7 +77,9 @@ async fn wait(mut socket: Socket, beat: u64) -> i64 {
 async fn say(socket: &mut Socket, beat: u64) -> bool {
     // What comes while it sleeps waits in the socket.
     sleep(Duration::from_millis(beat)).await;
-    let Ok(event) = event() else { return false };
+    let Ok(event) = Event::default().frame() else {
+        return false;
+    };
     socket.send(&event).await.is_ok()
         && matches!(timeout(PATIENCE, socket.events()).await, Ok(Ok(_)))
 }

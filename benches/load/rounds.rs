@@ -11,7 +11,7 @@ use tokio::{task::JoinSet, time::timeout_at};
 
 use super::{
     sample::Sample,
-    socket::{Socket, event},
+    socket::{Event, Socket},
     target::Target,
 };
 
@@ -19,6 +19,8 @@ use super::{
 pub(crate) struct Options {
     #[command(flatten)]
     target: Target,
+    #[command(flatten)]
+    event: Event,
     #[arg(long, default_value_t = 32)]
     sockets: usize,
     /// Messages on their way at once, for each socket.
@@ -36,8 +38,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Value> {
     }
     let until = Instant::now() + Duration::from_secs_f64(options.seconds);
     let mut players = JoinSet::new();
+    let event = options.event.frame()?;
     for socket in sockets {
-        players.spawn(play(socket, options.in_flight, until));
+        players.spawn(play(socket, event.clone(), options.in_flight, until));
     }
     let mut sum = Sample::default();
     while let Some(player) = players.join_next().await {
@@ -46,8 +49,12 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Value> {
     Ok(sum.summary())
 }
 
-async fn play(mut socket: Socket, in_flight: usize, until: Instant) -> anyhow::Result<Sample> {
-    let event = event()?;
+async fn play(
+    mut socket: Socket,
+    event: Vec<u8>,
+    in_flight: usize,
+    until: Instant,
+) -> anyhow::Result<Sample> {
     let mut sent: VecDeque<Instant> = std::iter::repeat_n(Instant::now(), in_flight).collect();
     socket.send(&event.repeat(in_flight)).await?;
     let mut sample = Sample::default();

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, bail};
 use bytes::{Buf as _, BytesMut};
+use clap::Args;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -13,7 +14,10 @@ use super::target::{Dialler, Target};
 /// The mask of every frame: what it is does not matter to anybody.
 const MASK: [u8; 4] = [0x1f, 0x2e, 0x3d, 0x4c];
 /// No message of the bench is longer.
-const LONGEST: usize = 125;
+const LONGEST: usize = u16::MAX as usize;
+
+/// How the gateway's own messages begin.
+const CONTROL: &[u8] = b"42[\"uiBuilderControl\"";
 
 /// For what comes at once: a TLS record.
 const ROOM: usize = 16 << 10;
@@ -68,6 +72,13 @@ impl Socket {
         loop {
             let mut count = 0;
             while let Some(payload) = self.take()? {
+                if payload.starts_with(CONTROL) {
+                    // A token accepted, or a message dropped, which would be counted for an echo.
+                    if payload.windows(13).any(|it| it == b"jwt_auth_fail") {
+                        bail!("dropped: {}", String::from_utf8_lossy(&payload));
+                    }
+                    continue;
+                }
                 count += usize::from(payload.starts_with(b"42"));
             }
             if count > 0 {
@@ -127,18 +138,47 @@ impl Socket {
 
 /// A client's frame.
 pub(crate) fn frame(text: &str) -> Vec<u8> {
-    let length = u8::try_from(text.len().min(LONGEST)).unwrap_or(0);
-    let mut out = vec![0x81, 0x80 | length];
+    let mut out = vec![0x81];
+    put_length(&mut out, text.len(), 0x80);
     out.extend(MASK);
     let payload = text.bytes().take(LONGEST).zip(MASK.iter().cycle());
     out.extend(payload.map(|(byte, mask)| byte ^ mask));
     out
 }
 
-/// The event that goes back and forth.
-pub(crate) fn event() -> anyhow::Result<Vec<u8>> {
-    let text = format!("42[\"say\",{{\"n\":1,\"text\":\"{}\"}}]", "x".repeat(40));
-    (text.len() <= LONGEST)
-        .then(|| frame(&text))
-        .context("too long an event")
+/// Appends a frame's length, with the bit that says whether it is masked.
+pub(crate) fn put_length(out: &mut Vec<u8>, length: usize, mask: u8) {
+    match u8::try_from(length) {
+        Ok(short) if short < 126 => out.push(mask | short),
+        _ => {
+            out.push(mask | 0x7e);
+            out.extend(u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes());
+        }
+    }
+}
+
+/// An event that goes back and forth.
+#[derive(Args, Clone, Default)]
+pub(crate) struct Event {
+    /// Its name.
+    #[arg(long)]
+    event: Option<String>,
+    /// Shown with each of them, as uibuilder's pages do.
+    #[arg(long)]
+    jwt: Option<String>,
+}
+
+impl Event {
+    pub(crate) fn frame(&self) -> anyhow::Result<Vec<u8>> {
+        let name = self.event.as_deref().unwrap_or("say");
+        let jwt = self.jwt.as_ref();
+        let auth = jwt.map_or_else(String::new, |it| format!(",\"_auth\":{{\"jwt\":\"{it}\"}}"));
+        let text = format!(
+            "42[\"{name}\",{{\"n\":1,\"text\":\"{}\"{auth}}}]",
+            "x".repeat(40)
+        );
+        (text.len() <= LONGEST)
+            .then(|| frame(&text))
+            .context("too long an event")
+    }
 }

@@ -15,6 +15,8 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::socket::put_length;
+
 #[derive(Args)]
 pub(crate) struct Options {
     /// On 127.0.0.1.
@@ -122,8 +124,9 @@ fn take(inbox: &mut BytesMut) -> Option<(u8, BytesMut)> {
     Some((first & 0x0f, payload))
 }
 
-/// Appends a text frame. Nothing that is said here is longer than 125 bytes.
+/// Appends a text frame.
 fn say(out: &mut Vec<u8>, text: &[u8]) {
-    out.extend([0x81, u8::try_from(text.len()).unwrap_or(0)]);
+    out.push(0x81);
+    put_length(out, text.len(), 0);
     out.extend_from_slice(text);
 }

@@ -45,15 +45,18 @@ ${tenants}`);
   return { name, title: 'Portcullis, all on', port, admin, config, open, command };
 }
 
-const tenant = (host, upstream) => `[[tenant]]
+const tenant = (host, upstream, more = '') => `[[tenant]]
 hosts = ["${host}"]
 upstreams = ["http://127.0.0.1:${upstream}"]
 login_api = true
+${more}
 `;
 
 export const name = 'portcullis';
 export async function peer(bench) {
-  const own = await gateway(bench, name, tenant(bench.host, bench.work.files) + tenant(bench.socketHost, bench.work.sockets));
+  const own = await gateway(bench, name, tenant(bench.host, bench.work.files) + tenant(bench.socketHost, bench.work.sockets)
+    + tenant(bench.annotateHost, bench.work.sockets, 'socketio = { annotate = true }')
+    + tenant(bench.inBandHost, bench.work.sockets, 'socketio = { mode = "in-band" }'));
   return { ...own, headers: (host) => [`Cookie: ${bench.cookie(host)}`] };
 }
 export async function version() {
