@@ -255,6 +255,8 @@ pub struct LoginRules {
     pub floor: Duration,
     /// How long a set-up link works.
     pub invite: Duration,
+    /// A sorted list of SHA-1 hashes of passwords that leaked ([`crate::breached`]).
+    pub breached_passwords: Option<PathBuf>,
 }
 
 impl Default for LoginRules {
@@ -269,6 +271,7 @@ impl Default for LoginRules {
             hash_queue: 32,
             floor: Duration::from_millis(250),
             invite: Duration::from_hours(24),
+            breached_passwords: None,
         }
     }
 }

@@ -17,8 +17,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     account::{self, Accounts},
     admin::{self, Health},
+    breached::NoList,
     clock::Clock,
-    config::Config,
+    config::{Config, check::breached_list},
     connection, listen,
     pipeline::{Furniture, House, Pipeline, house::portal_origin},
     session::Sessions,
@@ -53,6 +54,14 @@ pub enum OpenError {
     /// TLS.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// `login.breached_passwords` is there to refuse passwords, and cannot.
+    #[error("login.breached_passwords: {}", path.display())]
+    Breached {
+        /// Which list.
+        path: PathBuf,
+        /// Why.
+        source: NoList,
+    },
 }
 
 /// A gateway that runs.
@@ -228,6 +237,9 @@ fn furnish(
     let store = StoreHandle::start(Box::new(sqlite)).map_err(OpenError::Thread)?;
     let sessions =
         Sessions::open(store.clone(), clock.clone(), &config.session).map_err(store_error)?;
+    if let Some(path) = config.login.breached_passwords.clone() {
+        breached_list(&path).map_err(|source| OpenError::Breached { path, source })?;
+    }
     let accounts = Accounts::new(
         store.clone(),
         key.clone(),

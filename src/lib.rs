@@ -8,6 +8,7 @@ pub mod clock;
 pub mod random;
 pub mod secret;
 pub mod name;
+pub mod breached;
 pub mod config;
 pub mod telemetry;
 pub mod store;

@@ -76,7 +76,7 @@ impl Accounts {
         if old == new {
             return Ok(PasswordChange::Same);
         }
-        if let Err(weak) = self.judge_password(new, &user.name) {
+        if let Err(weak) = self.judge_password(new, &user.name).await {
             return Ok(PasswordChange::Weak(weak));
         }
         let Some(slot) = self.hashers.reserve(from.address) else {

@@ -1,6 +1,12 @@
 //! Which passwords are too weak to be set.
 
-use crate::{name::UserName, secret::Secret};
+use std::path::Path;
+
+use crate::{
+    breached::{List, NoList},
+    name::UserName,
+    secret::Secret,
+};
 
 /// Longest password, in bytes: what is hashed should not be a flood.
 pub const LONGEST: usize = 256;
@@ -20,6 +26,11 @@ pub enum WeakPassword {
     /// One of those that are tried first.
     #[error("This password is among the first that an attacker tries. Choose another.")]
     Common,
+    /// It is on the operator's list of passwords that leaked.
+    #[error(
+        "This password has leaked somewhere and is on the lists of attackers. Choose another, and change it wherever you use it."
+    )]
+    Leaked,
     /// Found within 10^8 guesses by who knows how people choose. What makes it so, in words.
     #[error(
         "This password is easy to guess: {0} Add a word or two that have nothing to do with it."
@@ -43,6 +54,23 @@ pub(super) fn judge(password: &Secret, user: &UserName, least: usize) -> Result<
         return Err(WeakPassword::Common);
     }
     guessable(text, user)
+}
+
+/// Whether it is on the operator's list, where there is one. Reads from disk. A list that cannot
+/// be read keeps nobody from a new password: it is told, and the other rules hold.
+pub(super) fn judge_leaked(password: &Secret, list: Option<&Path>) -> Result<(), WeakPassword> {
+    let Some(path) = list else {
+        return Ok(());
+    };
+    let asked = List::open(path).map_err(NoList::from);
+    match asked.and_then(|it| it.holds(password.reveal())) {
+        Ok(true) => Err(WeakPassword::Leaked),
+        Ok(false) => Ok(()),
+        Err(error) => {
+            tracing::warn!(list = %path.display(), %error, "the list of leaked passwords cannot be asked");
+            Ok(())
+        }
+    }
 }
 
 /// Longer ones are looked at so far only: the time grows with more than the length.

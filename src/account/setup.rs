@@ -90,9 +90,20 @@ impl Accounts {
             .await
     }
 
-    /// Whether a password may be this user's.
-    pub fn judge_password(&self, password: &Secret, user: &UserName) -> Result<(), WeakPassword> {
-        password::judge(password, user, self.rules.password_min)
+    /// Whether a password may be this user's. The list of leaked ones is asked on a thread that
+    /// may wait for the disk.
+    pub async fn judge_password(
+        &self,
+        password: &Secret,
+        user: &UserName,
+    ) -> Result<(), WeakPassword> {
+        password::judge(password, user, self.rules.password_min)?;
+        let Some(list) = self.rules.breached_passwords.clone() else {
+            return Ok(());
+        };
+        let password = password.clone();
+        let asked = move || password::judge_leaked(&password, Some(&list));
+        tokio::task::spawn_blocking(asked).await.unwrap_or(Ok(()))
     }
 
     /// Takes a password for the link's user and gives a TOTP secret to enrol. Stores nothing.
@@ -105,7 +116,7 @@ impl Accounts {
         let Some((user, record)) = self.setup_user(link).await? else {
             return Ok(Err(SetupRefused::LinkGone));
         };
-        if let Err(weak) = self.judge_password(password, &user.name) {
+        if let Err(weak) = self.judge_password(password, &user.name).await {
             return Ok(Err(SetupRefused::Weak(weak)));
         }
         let Some(slot) = self.hashers.reserve(from.address) else {

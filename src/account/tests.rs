@@ -504,6 +504,52 @@ async fn a_hash_grows_with_the_rules_at_the_next_login() {
 }
 
 #[tokio::test]
+async fn a_password_that_leaked_is_not_taken_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("leaked.txt");
+    // SHA-1 of GOOD, between two others.
+    let lines = [
+        "0000000000000000000000000000000000000001:9",
+        "A2B7C4F1",
+        "FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF:1",
+    ];
+    let digest = aws_lc_rs::digest::digest(
+        &aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY,
+        GOOD.as_bytes(),
+    );
+    let hex: String = digest
+        .as_ref()
+        .iter()
+        .map(|it| format!("{it:02X}"))
+        .collect();
+    std::fs::write(&list, lines.join("\n").replace("A2B7C4F1", &hex)).unwrap();
+    let desk = desk_with(LoginRules {
+        breached_passwords: Some(list.clone()),
+        ..rules()
+    });
+    let now = desk.clock.now();
+    let user = desk.with(move |store| {
+        let name = UserName::parse("alice").unwrap();
+        upkeep::add(store, &name, upkeep::Particulars::default(), now)
+    });
+    let link = desk.invite(&user, false);
+    let good = Secret::new(GOOD);
+    let begin = || desk.accounts.begin_setup(&link, &good);
+    let told = begin().await.unwrap();
+    assert!(matches!(
+        told,
+        Err(SetupRefused::Weak(WeakPassword::Leaked))
+    ));
+    let leaked = desk.rules.clone();
+    let set = desk
+        .with(move |store| upkeep::set_password(store, &leaked, &user, &Secret::new(GOOD), now));
+    assert_eq!(set, Err(WeakPassword::Leaked), "nor by the command line");
+    // A list that went away keeps nobody from a new password.
+    std::fs::remove_file(&list).unwrap();
+    assert!(begin().await.unwrap().is_ok());
+}
+
+#[tokio::test]
 async fn a_set_up_stores_nothing_before_its_code_is_right() {
     let desk = desk();
     let now = desk.clock.now();

@@ -71,11 +71,20 @@ pub fn add_with_password(
     password: &Secret,
     now: Timestamp,
 ) -> Result<Result<UserRecord, WeakPassword>, StoreError> {
-    if let Err(weak) = password::judge(password, name, rules.password_min) {
+    if let Err(weak) = judge_password(rules, password, name) {
         return Ok(Err(weak));
     }
     let hash = hashing::hash_here(rules, password)?;
     add_with(store, name, particulars, Some(hash), now).map(Ok)
+}
+
+fn judge_password(
+    rules: &LoginRules,
+    password: &Secret,
+    name: &UserName,
+) -> Result<(), WeakPassword> {
+    password::judge(password, name, rules.password_min)?;
+    password::judge_leaked(password, rules.breached_passwords.as_deref())
 }
 
 fn add_with(
@@ -192,7 +201,7 @@ pub fn set_password(
     password: &Secret,
     now: Timestamp,
 ) -> Result<Result<usize, WeakPassword>, StoreError> {
-    if let Err(weak) = password::judge(password, &user.name, rules.password_min) {
+    if let Err(weak) = judge_password(rules, password, &user.name) {
         return Ok(Err(weak));
     }
     let hash = hashing::hash_here(rules, password)?;

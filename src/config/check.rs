@@ -3,6 +3,7 @@
 use std::{fmt::Write as _, path::Path};
 
 use super::{Config, Fault, Loaded, environment, load, schema};
+use crate::breached::{List, NoList};
 
 /// What `portcullis check` prints, and its exit code: 0, or 2 when the configuration would
 /// not be run on. With `with_schema`, the JSON schema instead.
@@ -97,6 +98,14 @@ fn missing_files(config: &Config) -> Vec<Fault> {
             config.store.key_file.display()
         ));
     }
+    if let Some(path) = &config.login.breached_passwords
+        && let Err(error) = breached_list(path)
+    {
+        warn(format!(
+            "login.breached_passwords: {} {error}; the gateway does not start like this",
+            path.display()
+        ));
+    }
     for host in &config.docker.hosts {
         let socket = host.strip_prefix("unix://").unwrap_or(host);
         if !Path::new(socket).exists() {
@@ -104,6 +113,11 @@ fn missing_files(config: &Config) -> Vec<Fault> {
         }
     }
     found
+}
+
+/// Whether the list of leaked passwords can be asked.
+pub fn breached_list(path: &Path) -> Result<(), NoList> {
+    List::open(path)?.inspect()
 }
 
 #[cfg(test)]
@@ -115,6 +129,29 @@ mod tests {
         let (said, exit) = check_command(Path::new("/nowhere/portcullis.toml"), false);
         assert_eq!(exit, 2);
         assert!(said.starts_with("/nowhere/portcullis.toml: cannot be read"));
+    }
+
+    #[test]
+    fn a_list_of_leaked_passwords_that_is_none_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = folder.path().join("list.txt");
+        let config = Config {
+            login: crate::config::LoginRules {
+                breached_passwords: Some(list.clone()),
+                ..Default::default()
+            },
+            ..Config::default()
+        };
+        let told = || {
+            let all = missing_files(&config).into_iter().map(|it| it.message);
+            all.filter(|it| it.contains("breached_passwords"))
+                .collect::<Vec<_>>()
+        };
+        assert!(told()[0].contains("cannot be read"), "{:?}", told());
+        std::fs::write(&list, "hello\n").unwrap();
+        assert!(told()[0].contains("SHA-1"), "{:?}", told());
+        std::fs::write(&list, format!("{:040X}:3\n", 5)).unwrap();
+        assert!(told().is_empty());
     }
 
     #[test]

@@ -173,6 +173,7 @@ fn login(it: &mut Section<'_>) -> LoginRules {
         hash_queue: it.count("hash_queue").unwrap_or(usual.hash_queue),
         floor: it.duration("floor").unwrap_or(usual.floor),
         invite: it.duration("invite").unwrap_or(usual.invite),
+        breached_passwords: it.text("breached_passwords", value::path),
     }
 }
 

@@ -52,7 +52,8 @@ async fn begin(visit: &Visit<'_>, link: &str, form: &Form) -> Answer {
     let password = form.one("password").unwrap_or(&empty);
     let same = form.one("again").is_some_and(|it| it == password);
     let mut errors = Vec::new();
-    if let Err(weak) = visit.desk.accounts.judge_password(password, &user.name) {
+    let judged = visit.desk.accounts.judge_password(password, &user.name);
+    if let Err(weak) = judged.await {
         errors.push(FieldError::new("password", weak.to_string()));
     }
     if !same {

@@ -394,6 +394,12 @@ pub(in super::super) const SECTIONS: &[Section] = &[
                 "\"24h\"",
                 "How long a set-up link works.",
             ),
+            unset(
+                "breached_passwords",
+                One(Path),
+                "\"/var/lib/portcullis/breached.txt\"",
+                "A list of passwords that leaked, none of which is taken for a new one: their SHA-1 hashes in hex, one a line (`HASH` or `HASH:COUNT`), sorted by hash.",
+            ),
         ],
         later: &[
             not_yet("second_factor"),
