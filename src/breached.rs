@@ -232,7 +232,8 @@ mod tests {
     #[test]
     fn what_is_no_list_is_named() {
         let hashes = |from: u32, to: u32| -> String {
-            (from..to).map(|it| format!("{it:040X}\n")).collect()
+            let lines: Vec<String> = (from..to).map(|it| format!("{it:040X}\n")).collect();
+            lines.concat()
         };
         let mixed = hashes(500, 1000) + &hashes(0, 500);
         for (text, said) in [

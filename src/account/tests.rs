@@ -517,11 +517,12 @@ async fn a_password_that_leaked_is_not_taken_anew() {
         &aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY,
         GOOD.as_bytes(),
     );
-    let hex: String = digest
+    let hex: Vec<String> = digest
         .as_ref()
         .iter()
         .map(|it| format!("{it:02X}"))
         .collect();
+    let hex = hex.concat();
     std::fs::write(&list, lines.join("\n").replace("A2B7C4F1", &hex)).unwrap();
     let desk = desk_with(LoginRules {
         breached_passwords: Some(list.clone()),

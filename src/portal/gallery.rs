@@ -37,6 +37,15 @@ fn signing_in() -> Vec<(&'static str, String)> {
             }),
         ),
         (
+            "login-remembered",
+            render(&view::Login {
+                action: "/login".to_owned(),
+                username: "alice",
+                remember: true,
+                ..Default::default()
+            }),
+        ),
+        (
             "login-wrong",
             render(&view::Login {
                 action: "/login".to_owned(),

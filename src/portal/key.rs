@@ -140,7 +140,13 @@ pub(super) async fn passkey(visit: &mut Visit<'_>) -> Answer {
     visit.hold_back().await;
     let errors = vec![FieldError::new("passkey", words)];
     let status = StatusCode::UNAUTHORIZED;
-    Ok(login::page(status, wanted.as_ref(), None, "", errors))
+    Ok(login::page(
+        status,
+        wanted.as_ref(),
+        None,
+        login::Typed::default(),
+        errors,
+    ))
 }
 
 pub(super) async fn judge_passkey(

@@ -1,6 +1,6 @@
 //! The first step: user name and password.
 
-use http::{Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 
 use super::{
     Answer, Visit, complete, form, form_page, key, local, onward,
@@ -11,10 +11,12 @@ use crate::{
     account::PasswordCheck,
     authn::NotSignedIn,
     body::Body,
+    name::UserName,
     reply::Refusal,
     secret,
     session::Ended,
     signin::{BadAttempt, HalfLogin, State, cookie, login_query},
+    store::UserRecord,
 };
 
 /// What somebody signs in for: the sealed state as it came, and what it says.
@@ -62,13 +64,20 @@ pub(super) async fn show(visit: &mut Visit<'_>) -> Answer {
     match (visit.identity, wanted) {
         (Ok(_), None) => Ok(local("/account")),
         (Ok(identity), Some(wanted)) => onward::go(visit, identity, &wanted).await,
-        (Err(why), wanted) => Ok(page(
-            StatusCode::OK,
-            wanted.as_ref(),
-            notice(why),
-            "",
-            Vec::new(),
-        )),
+        (Err(why), wanted) => {
+            let remembered = visit.desk.signin.remembered_name(visit.others());
+            let typed = Typed {
+                username: remembered.as_ref().map_or("", UserName::as_str),
+                remember: remembered.is_some(),
+            };
+            Ok(page(
+                StatusCode::OK,
+                wanted.as_ref(),
+                notice(why),
+                typed,
+                Vec::new(),
+            ))
+        }
     }
 }
 
@@ -77,16 +86,15 @@ pub(super) async fn password(visit: &mut Visit<'_>) -> Answer {
     let wanted = wanted(visit)?;
     let form = form::read(visit).await?;
     let username = form.text("username").trim().to_owned();
+    let typed = Typed {
+        username: &username,
+        remember: form.one("remember").is_some(),
+    };
     let password = form.one("password").filter(|it| !it.reveal().is_empty());
     let Some(password) = password.filter(|_| !username.is_empty()) else {
         let errors = missing(&username, password.is_none());
-        return Ok(page(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            wanted.as_ref(),
-            None,
-            &username,
-            errors,
-        ));
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        return Ok(page(status, wanted.as_ref(), None, typed, errors));
     };
     let device = visit.desk.signin.device(visit.others());
     let checked = visit
@@ -103,14 +111,8 @@ pub(super) async fn password(visit: &mut Visit<'_>) -> Answer {
                 "username",
                 "The user name or the password is wrong.",
             )];
-            let wanted = wanted.as_ref();
-            return Ok(page(
-                StatusCode::UNAUTHORIZED,
-                wanted,
-                None,
-                &username,
-                errors,
-            ));
+            let status = StatusCode::UNAUTHORIZED;
+            return Ok(page(status, wanted.as_ref(), None, typed, errors));
         }
         PasswordCheck::TooOften { retry_after } => {
             visit.hold_back().await;
@@ -118,8 +120,10 @@ pub(super) async fn password(visit: &mut Visit<'_>) -> Answer {
         }
         PasswordCheck::Busy { retry_after } => return Err(Refusal::Busy { retry_after }),
     };
+    let name = name_cookie(visit, &user, typed.remember);
     let Some(second) = key::place(&user) else {
-        return complete::on_portal(visit, &user, None, wanted.as_ref()).await;
+        let done = complete::on_portal(visit, &user, None, wanted.as_ref()).await?;
+        return Ok(with_cookies(done, name));
     };
     let half = HalfLogin {
         user: user.id.clone(),
@@ -137,8 +141,21 @@ pub(super) async fn password(visit: &mut Visit<'_>) -> Answer {
         [
             cookie::half(&sealed),
             visit.desk.signin.device_cookie(&device),
-        ],
+        ]
+        .into_iter()
+        .chain(name),
     ))
+}
+
+/// The name that the browser begins with the next time: kept only for who asks for it, and
+/// forgotten by who does not.
+fn name_cookie(visit: &Visit<'_>, user: &UserRecord, remember: bool) -> Option<HeaderValue> {
+    let signin = &visit.desk.signin;
+    if remember {
+        return Some(signin.name_cookie(&user.name));
+    }
+    let is_there = visit.others().iter().any(|(name, _)| name == cookie::NAME);
+    is_there.then(|| cookie::gone(cookie::NAME))
 }
 
 fn missing(username: &str, no_password: bool) -> Vec<FieldError> {
@@ -152,11 +169,20 @@ fn missing(username: &str, no_password: bool) -> Vec<FieldError> {
     errors
 }
 
+/// What the form holds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Typed<'a> {
+    /// The user name.
+    pub(super) username: &'a str,
+    /// Whether it is to be remembered.
+    pub(super) remember: bool,
+}
+
 pub(super) fn page(
     status: StatusCode,
     wanted: Option<&Wanted>,
     notice: Option<&str>,
-    username: &str,
+    typed: Typed<'_>,
     errors: Vec<FieldError>,
 ) -> Response<Body> {
     key::scripted(form_page(
@@ -166,7 +192,8 @@ pub(super) fn page(
             passkey: with_state("/login/passkey", wanted),
             host: wanted.map(|it| it.state.host.as_str()),
             notice,
-            username,
+            username: typed.username,
+            remember: typed.remember,
             wrong: !errors.is_empty(),
             errors_title: "That did not work",
             errors,

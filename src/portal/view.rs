@@ -35,6 +35,8 @@ pub(super) struct Login<'a> {
     pub(super) notice: Option<&'a str>,
     /// As typed before.
     pub(super) username: &'a str,
+    /// Whether the browser is to begin with this name the next time.
+    pub(super) remember: bool,
     /// Whether name or password were wrong (it is never told which).
     pub(super) wrong: bool,
     /// Above the errors.

@@ -26,6 +26,9 @@ pub const HALF: &str = "half";
 /// After [`PREFIX`], and before 8 hex digits: a sign-in attempt.
 const ATTEMPT: &str = "login-";
 
+/// After [`PREFIX`]: the name to begin with, on the portal, for who asked for it.
+pub const NAME: &str = "name";
+
 /// After [`PREFIX`]: a failed callback has begun again by itself, and does so only once.
 pub const RETRIED: &str = "retried";
 
@@ -60,6 +63,11 @@ pub fn attempt_of(name: &str) -> Option<&str> {
 /// The device cookie, sealed, for a year.
 pub(super) fn device(sealed: &str) -> HeaderValue {
     build(&format!("{PREFIX}{DEVICE}"), sealed, YEAR)
+}
+
+/// The name to begin with, sealed, for a year.
+pub(super) fn name(sealed: &str) -> HeaderValue {
+    build(&format!("{PREFIX}{NAME}"), sealed, YEAR)
 }
 
 /// The tenant last met, sealed, for a year.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{ATTEMPT_LIFE, BadAttempt, Signin, cookie, is_in_time};
 use crate::{
     clock::Timestamp,
-    name::{HostName, TenantId, UserId},
+    name::{HostName, TenantId, UserId, UserName},
     random, secret,
     store::Digest,
 };
@@ -14,6 +14,7 @@ use crate::{
 const DEVICE_PURPOSE: &str = "device";
 const HALF_PURPOSE: &str = "half-login";
 const MET_PURPOSE: &str = "tenant-met";
+const NAME_PURPOSE: &str = "name";
 
 /// How many users a device is remembered to have signed in.
 const USERS: usize = 8;
@@ -117,6 +118,20 @@ impl Signin {
     /// The portal's cookie for a device.
     pub fn device_cookie(&self, device: &Device) -> HeaderValue {
         cookie::device(&self.seal(DEVICE_PURPOSE, "", device))
+    }
+
+    /// The portal's cookie with the name that this browser begins with, for who asked for it.
+    /// Sealed: who looks over somebody's shoulder at their cookies learns no name, and nobody
+    /// else can put one there.
+    pub fn name_cookie(&self, name: &UserName) -> HeaderValue {
+        cookie::name(&self.seal(NAME_PURPOSE, "", &name.as_str()))
+    }
+
+    /// That name.
+    pub fn remembered_name(&self, others: &[(String, String)]) -> Option<UserName> {
+        let sealed = cookie::only(others, cookie::NAME)?;
+        let name: String = self.unseal(NAME_PURPOSE, "", sealed).ok()?;
+        UserName::parse(&name).ok()
     }
 
     /// A half-done login on `host`, for a hidden field, a cookie or the API's `ticket`.

@@ -47,6 +47,41 @@ async fn a_stranger_signs_in_and_lands_on_the_very_page() {
 }
 
 #[tokio::test]
+async fn a_device_remembers_a_name_for_who_asks_and_forgets_it_for_who_does_not() {
+    const NAME: &str = "__Host-portcullis-name";
+    let town = Town::new();
+    let secret = alices_secret();
+    town.user("alice", Some(&secret)).await;
+    let browser = Browser::new(&town);
+    let login = at(PORTAL, "/login");
+    let step = |more: &'static [(&'static str, &'static str)]| {
+        let mut form = vec![("username", "Alice"), ("password", PASSWORD)];
+        form.extend(more);
+        let (browser, login) = (&browser, &login);
+        async move { browser.post(login, &form).await }
+    };
+    assert_eq!(step(&[]).await.status, 303);
+    assert!(browser.cookie(PORTAL, NAME).is_none(), "nobody asked");
+    assert_eq!(step(&[("remember", "1")]).await.status, 303);
+    let kept = browser.cookie(PORTAL, NAME).unwrap();
+    assert!(!kept.contains("alice"), "sealed");
+    let page = browser.get(&login, TYPED).await.text;
+    assert!(
+        page.contains("value=\"alice\"") && page.contains("autocomplete=\"off\" checked"),
+        "{page}"
+    );
+    // Another's, or one made up, is nobody's name.
+    let other = Browser::new(&town);
+    other.set_cookie(PORTAL, NAME, "bWFsbG9yeQ");
+    assert!(other.get(&login, TYPED).await.text.contains("value=\"\""));
+    assert_eq!(step(&[]).await.status, 303);
+    assert!(
+        browser.cookie(PORTAL, NAME).is_none(),
+        "the tick is gone, and so is the name"
+    );
+}
+
+#[tokio::test]
 async fn who_is_signed_in_goes_through_without_a_word() {
     let town = Town::new();
     let secret = alices_secret();
