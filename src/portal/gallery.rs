@@ -16,7 +16,8 @@ use crate::{
 
 /// Name and HTML of every page that there is.
 pub fn gallery() -> Vec<(&'static str, String)> {
-    let mut pages = signing_in();
+    let mut pages = first_step();
+    pages.extend(signing_in());
     pages.extend(setting_up());
     pages.push(factors());
     pages.push(app());
@@ -26,7 +27,8 @@ pub fn gallery() -> Vec<(&'static str, String)> {
     pages
 }
 
-fn signing_in() -> Vec<(&'static str, String)> {
+/// The first step.
+fn first_step() -> Vec<(&'static str, String)> {
     vec![
         (
             "login",
@@ -60,6 +62,11 @@ fn signing_in() -> Vec<(&'static str, String)> {
                 ..Default::default()
             }),
         ),
+    ]
+}
+
+fn signing_in() -> Vec<(&'static str, String)> {
+    vec![
         (
             "key",
             render(&view::Key {

@@ -1,5 +1,7 @@
 //! Security keys and passkeys: registered, used, misused, taken away.
 
+mod races;
+
 use serde_json::{Value, json};
 
 use super::{audit::words, soft_key::SoftKey, *};

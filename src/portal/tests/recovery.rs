@@ -3,7 +3,7 @@
 use super::{audit::words, *};
 
 /// The codes that a page shows.
-fn shown(page: &str) -> Vec<String> {
+pub(super) fn shown(page: &str) -> Vec<String> {
     let parts = page.split("<li><code>").skip(1);
     parts
         .map(|it| it.split('<').next().unwrap().to_owned())
