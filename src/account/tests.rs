@@ -535,7 +535,8 @@ async fn a_password_that_leaked_is_not_taken_anew() {
     });
     let link = desk.invite(&user, false);
     let good = Secret::new(GOOD);
-    let begin = || desk.accounts.begin_setup(&link, &good);
+    let home = at_home();
+    let begin = || desk.accounts.begin_setup(&link, &good, &home);
     let told = begin().await.unwrap();
     assert!(matches!(
         told,

@@ -309,6 +309,15 @@ async fn l3_no_step_can_be_skipped() {
         .post(&at(PORTAL, "/login/code"), &[("code", &code)])
         .await;
     assert_eq!((reply.status, reply.location()), (303, "/login"));
+    // Nor in one that has a device of its own.
+    let known = Browser::new(&town);
+    let right = [("username", "alice"), ("password", PASSWORD)];
+    known.post(&at(PORTAL, "/login"), &right).await;
+    known.set_cookie(PORTAL, "__Host-portcullis-half", &half);
+    let reply = known
+        .post(&at(PORTAL, "/login/code"), &[("code", &code)])
+        .await;
+    assert_eq!((reply.status, reply.location()), (303, "/login"));
     // Nor after ten minutes.
     town.desk.clock.advance(Duration::from_secs(601));
     let reply = browser
