@@ -17,6 +17,7 @@ use crate::{
         Cell, Ended,
         fixture::{START, cell, end, host, user},
     },
+    store::UserRecord,
 };
 
 const HOST: &str = "a.example.net";
@@ -520,6 +521,86 @@ fn b1_a_browser_without_fetch_metadata_is_judged_by_its_origin() {
 }
 
 #[test]
+fn a_tenant_of_open_mode_is_open_until_a_rule_speaks_of_its_people() {
+    let mut plain = route(Vec::new());
+    plain.guarded = false;
+    assert_eq!(word(&plain, ask("/"), nobody(), START), "open");
+    let only_bob = Rule {
+        users: names(&["bob"]),
+        paths: vec![PathPattern::Under("/admin".to_owned())],
+        policy: Policy::OneFactor,
+        ..Rule::default()
+    };
+    let mut apart = route(vec![only_bob.clone()]);
+    apart.guarded = false;
+    assert_eq!(word(&apart, ask("/other"), nobody(), START), "open");
+    assert_eq!(
+        word(&apart, ask("/admin"), nobody(), START),
+        "sign in one-factor"
+    );
+    // An open rule for some people passes nobody by: then it is not open to nobody.
+    let open_to_bob = Rule {
+        policy: Policy::Open,
+        ..only_bob
+    };
+    let mut passed = route(vec![open_to_bob]);
+    passed.guarded = false;
+    assert_eq!(
+        word(&passed, ask("/admin"), nobody(), START),
+        "sign in two-factor"
+    );
+}
+
+#[test]
+fn what_asks_the_same_is_told_by_the_first_who_asked() {
+    let mut house = route(vec![rule(Policy::TwoFactor)]);
+    house.settings = Arc::new(TenantSettings {
+        policy: Some(Policy::TwoFactor),
+        ..TenantSettings::default()
+    });
+    let mut path = path_route();
+    path.tighten.policy = Some(Policy::TwoFactor);
+    let needs = required(&house, Some(&path), &ask("/"), None).unwrap();
+    assert_eq!(needs.source, Source::Rule(0));
+}
+
+#[test]
+fn the_shortest_age_counts() {
+    let hours = |it| Some(Duration::from_hours(it));
+    for (of_rule, of_label, expected) in [
+        (hours(2), hours(1), hours(1)),
+        (hours(1), hours(2), hours(1)),
+        (None, hours(2), hours(2)),
+        (hours(2), None, hours(2)),
+    ] {
+        let mut aged = rule(Policy::TwoFactor);
+        aged.max_age = of_rule;
+        let mut path = path_route();
+        path.tighten.max_age = of_label;
+        let needs = required(&route(vec![aged]), Some(&path), &ask("/"), None).unwrap();
+        assert_eq!(needs.max_age, expected, "{of_rule:?} {of_label:?}");
+    }
+}
+
+#[test]
+fn without_fetch_metadata_reading_and_polling_are_told_apart() {
+    let bare = |method: Method, kind: Kind, origin: &str| {
+        let mut it = ask("/");
+        (it.method, it.kind) = (method, kind);
+        it.fetch = fetch(&[("origin", origin)]);
+        sibling::is_own(&it, Shown::Cookie, &[])
+    };
+    let (own, other) = (format!("https://{HOST}"), "https://b.example.net");
+    for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
+        assert!(bare(method.clone(), Kind::Request, other), "{method} reads");
+        assert!(!bare(method.clone(), Kind::Polling, other), "{method}");
+    }
+    assert!(!bare(Method::POST, Kind::Request, other));
+    assert!(bare(Method::POST, Kind::Request, &own));
+    assert!(bare(Method::GET, Kind::Polling, &own));
+}
+
+#[test]
 fn the_portal_asks_the_same_question() {
     let table = Arc::new(route(vec![Rule {
         users: names(&["alice"]),
@@ -590,6 +671,56 @@ async fn a_silent_stream_is_woken_by_the_end_of_its_session() {
     end(&watch.cell, Ended::Logout);
     assert_eq!(over.await, Over::Session(Ended::Logout));
     assert_eq!(watch.vigil.check(START), Err(Over::Session(Ended::Logout)));
+}
+
+#[tokio::test]
+async fn an_idle_session_is_borne_with_until_then_and_no_other_end_is() {
+    let mut idle = watch(Vec::new(), 2);
+    let away = START.plus(Duration::from_hours(1));
+    assert_eq!(idle.vigil.check(away), Err(Over::Session(Ended::Idle)));
+    idle.vigil.bear(away.plus(Duration::from_secs(10)));
+    assert_eq!(idle.vigil.check(away), Ok(()));
+    let last = away.plus(Duration::from_millis(9_999));
+    assert_eq!(idle.vigil.check(last), Ok(()));
+    let over = away.plus(Duration::from_secs(10));
+    assert_eq!(idle.vigil.check(over), Err(Over::Session(Ended::Idle)));
+    let mut ended = watch(Vec::new(), 2);
+    ended.vigil.bear(START.plus(Duration::from_secs(10)));
+    end(&ended.cell, Ended::Revoked);
+    assert_eq!(ended.vigil.check(START), Err(Over::Session(Ended::Revoked)));
+    assert_eq!(ended.vigil.now(), START);
+}
+
+#[tokio::test]
+async fn w22_a_stream_goes_on_under_another_login_of_its_own_user_only() {
+    let mut stream = watch(Vec::new(), 2);
+    let mut her = user("alice");
+    her.id = stream.cell.user.clone();
+    let login = |who: &UserRecord, host: &str, tenant: &str| {
+        identity(&cell(who, 2, host, tenant), host, tenant, Shown::Bearer)
+    };
+    for other in [
+        login(&user("bob"), HOST, "t1"),
+        login(&her, HOST, "t2"),
+        login(&her, "b.example.net", "t1"),
+    ] {
+        let refused = stream.vigil.adopt(other);
+        assert_eq!(refused, Err(Over::Session(Ended::Replaced)));
+    }
+    stream.vigil.bear(START.plus(Duration::from_secs(10)));
+    assert!(stream.vigil.is_bearing());
+    let again = cell(&her, 2, HOST, "t1");
+    let own = identity(&again, HOST, "t1", Shown::Bearer);
+    assert_eq!(stream.vigil.adopt(own), Ok(()));
+    assert!(!stream.vigil.is_bearing());
+    end(&stream.cell, Ended::Revoked);
+    assert_eq!(
+        stream.vigil.check(START),
+        Ok(()),
+        "the former login is nothing to it now"
+    );
+    end(&again, Ended::Logout);
+    assert_eq!(stream.vigil.check(START), Err(Over::Session(Ended::Logout)));
 }
 
 #[tokio::test]

@@ -260,26 +260,26 @@ async fn new_recovery_codes_and_an_old_one_at_once_leave_ten_that_work() {
         let town = town().await;
         let (browser, codes) = with_codes(&town).await;
         let other = half_way(&town, "alice").await;
-        let (make, take) = (
+        let (page, step) = (
             at(PORTAL, "/account/recovery"),
             at(PORTAL, "/login/recovery"),
         );
         let fields = [("code", codes[0].as_str())];
         let (made, used, steps) = in_order(
             order,
-            browser.post(&make, &[("make", "")]),
-            other.post(&take, &fields),
+            browser.post(&page, &[("make", "")]),
+            other.post(&step, &fields),
         )
         .await;
         let new = shown(&made.text);
         assert_eq!(new.len(), 10, "{order:?}: {}", made.text);
         assert!([303, 401].contains(&used.status), "{order:?}");
         let again = half_way(&town, "alice").await;
-        assert_eq!(again.post(&take, &fields).await.status, 401, "{order:?}");
+        assert_eq!(again.post(&step, &fields).await.status, 401, "{order:?}");
         // (Who was wrong twice waits a little.)
         town.next_code();
         let fresh = [("code", new[0].as_str())];
-        assert_eq!(again.post(&take, &fresh).await.status, 303, "{order:?}");
+        assert_eq!(again.post(&step, &fresh).await.status, 303, "{order:?}");
         steps
     })
     .await;
