@@ -92,7 +92,7 @@ const UNHURRIED: Duration = Duration::from_millis(100);
 pub async fn send(
     pool: &Rc<Pool>,
     errand: Errand<'_>,
-    inbound: Inbound,
+    inbound: Box<Inbound>,
 ) -> Result<Response<Body>, ForwardError> {
     refuse_service_worker(errand.route, &inbound)?;
     let vigil: Option<Shared> = errand.vigil.map(|it| Rc::new(RefCell::new(it)));
@@ -153,7 +153,7 @@ fn request(
     trip: &Trip,
     path: &PathRoute,
     stamp: Stamp,
-    inbound: Inbound,
+    inbound: Box<Inbound>,
 ) -> Result<(Request<Body>, Rc<Broke>), ForwardError> {
     let target = aim::target(path, &inbound);
     let broke = Rc::new(Broke::default());
@@ -163,7 +163,7 @@ fn request(
         PathAndQuery::try_from(target.into_owned()).map_err(|_| ForwardError::BodyBroken)?;
     *request.uri_mut() = target.into();
     *request.method_mut() = inbound.method.clone();
-    let (headers, body) = stamp.onto(inbound);
+    let (headers, body) = stamp.onto(*inbound);
     *request.headers_mut() = headers;
     if body.is_end_stream() {
         broke.finish();

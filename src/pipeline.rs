@@ -177,7 +177,7 @@ impl Pipeline {
                     .identify(visitor, &inbound, &house.portal_tenant)
                     .await?;
                 // Boxed, as all that is rare: what every request carries along stays small.
-                Ok(Box::pin(portal::page(&house.desk(), inbound, identity)).await)
+                Ok(Box::pin(portal::page(&house.desk(), *inbound, identity)).await)
             }
             Destination::Manager | Destination::NowhereGuarded => {
                 Box::pin(self.nobody_there(visitor, inbound)).await
@@ -194,7 +194,7 @@ impl Pipeline {
     async fn tenant<IO>(
         self: &Rc<Self>,
         visitor: &Visitor,
-        mut inbound: Inbound,
+        mut inbound: Box<Inbound>,
         route: Arc<HostRoute>,
         epoch: u64,
         asker: &Asker,
@@ -210,9 +210,13 @@ impl Pipeline {
         }
         let identity = self.identify(visitor, &inbound, &route.tenant).await?;
         if inbound.is_ours() {
-            return Ok(
-                Box::pin(portal::gate(&house.desk(), inbound, Some(&route), identity)).await,
-            );
+            return Ok(Box::pin(portal::gate(
+                &house.desk(),
+                *inbound,
+                Some(&route),
+                identity,
+            ))
+            .await);
         }
         if let Some(answer) = preflight(&inbound, &route) {
             return Ok(answer);
@@ -264,7 +268,7 @@ impl Pipeline {
     async fn open_host<IO>(
         self: &Rc<Self>,
         visitor: &Visitor,
-        inbound: Inbound,
+        inbound: Box<Inbound>,
         route: Arc<HostRoute>,
         epoch: u64,
         asker: &Asker,
@@ -295,7 +299,7 @@ impl Pipeline {
     async fn nobody_there(
         &self,
         visitor: &Visitor,
-        mut inbound: Inbound,
+        mut inbound: Box<Inbound>,
     ) -> Result<Response<Body>, Refusal> {
         let house = &*self.house;
         inbound.strip(Level::Guarded, &[]);
@@ -303,7 +307,7 @@ impl Pipeline {
             .identify(visitor, &inbound, &house.nobody_tenant)
             .await?;
         if inbound.is_ours() {
-            return Ok(portal::gate(&house.desk(), inbound, None, identity).await);
+            return Ok(portal::gate(&house.desk(), *inbound, None, identity).await);
         }
         let why = identity.err().unwrap_or(NotSignedIn::Missing);
         let need = Asked::SignIn(why, Policy::TwoFactor);
@@ -381,7 +385,7 @@ impl Pipeline {
     async fn pass<IO>(
         self: &Rc<Self>,
         visitor: &Visitor,
-        mut inbound: Inbound,
+        mut inbound: Box<Inbound>,
         permit: Permit,
         path: &PathRoute,
         epoch: u64,

@@ -340,7 +340,7 @@ fn judged(
 }
 
 /// The request as `intake` would let it in, from this machine.
-fn admit(config: &Config, url: &Url, method: Method) -> Result<Inbound, Malformed> {
+fn admit(config: &Config, url: &Url, method: Method) -> Result<Box<Inbound>, Malformed> {
     let uri: Uri = url.target.parse().map_err(|_| Malformed::Target)?;
     let mut head: request::Builder = Request::builder()
         .method(method)

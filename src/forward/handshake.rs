@@ -53,7 +53,7 @@ type Driver = JoinHandle<hyper::Result<Parts<TokioIo<TcpStream>>>>;
 pub async fn handshake(
     pool: &Rc<Pool>,
     errand: Errand<'_>,
-    inbound: Inbound,
+    inbound: Box<Inbound>,
 ) -> Result<Shaken, ForwardError> {
     let trip = Trip {
         clean: clean::Rules::of(errand.route, &errand.stamp, &inbound),
@@ -66,7 +66,7 @@ pub async fn handshake(
     let target = PathAndQuery::try_from(target).map_err(|_| ForwardError::BodyBroken)?;
     let mut request = Request::new(Body::Empty);
     *request.uri_mut() = target.into();
-    *request.headers_mut() = errand.stamp.onto(inbound).0;
+    *request.headers_mut() = errand.stamp.onto(*inbound).0;
     let offered = request.headers().get(SEC_WEBSOCKET_PROTOCOL).cloned();
     let key = ask(request.headers_mut());
 

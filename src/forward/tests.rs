@@ -180,7 +180,7 @@ async fn carry(
         stamp: stamp(Level::Guarded),
         vigil,
     };
-    send(pool, errand, inbound).await
+    send(pool, errand, Box::new(inbound)).await
 }
 
 async fn text(response: Response<Body>) -> Result<String, BodyError> {
@@ -468,7 +468,7 @@ async fn told(mut inbound: Inbound, stamp: Stamp) -> Vec<String> {
             stamp,
             vigil: None,
         };
-        send(&pool(), errand, inbound).await.unwrap();
+        send(&pool(), errand, Box::new(inbound)).await.unwrap();
         let mut lines: Vec<String> = at.asked()[0]
             .split("\r\n")
             .skip(1)
@@ -753,7 +753,7 @@ async fn shake(answer: &'static str, by_token: bool) -> (Result<Shaken, ForwardE
         stamp: stamp(Level::Guarded),
         vigil: None,
     };
-    let outcome = handshake(&pool(), errand, inbound).await;
+    let outcome = handshake(&pool(), errand, Box::new(inbound)).await;
     (outcome, at.asked().concat())
 }
 

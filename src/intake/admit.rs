@@ -41,7 +41,7 @@ pub fn admit(
     raw: Request<Body>,
     arrival: &Arrival,
     facts: &IntakeFacts,
-) -> Result<Inbound, Malformed> {
+) -> Result<Box<Inbound>, Malformed> {
     let (mut head, body) = raw.into_parts();
     let length = content_length(&head.headers)?;
     let has_body = !body.is_end_stream() && length != Some(0);
@@ -77,7 +77,7 @@ pub fn admit(
     let told = forwarded.as_ref().and_then(|it| it.https);
     let secure = told.unwrap_or_else(|| arrival.tls.is_some());
     let standard = if secure { 443 } else { 80 };
-    Ok(Inbound {
+    Ok(Box::new(Inbound {
         id: random::id(),
         arrival: arrival.clone(),
         client,
@@ -95,7 +95,7 @@ pub fn admit(
         http2,
         body,
         upgrade: upgrade.flatten(),
-    })
+    }))
 }
 
 /// The bounds of a head over HTTP/2, where a frame's are all that was looked at. (On HTTP/1 the
@@ -219,7 +219,7 @@ mod tests {
         request.body(Body::Empty).unwrap()
     }
 
-    fn verdict(line: &str, fields: &[(&str, &str)]) -> Result<Inbound, Malformed> {
+    fn verdict(line: &str, fields: &[(&str, &str)]) -> Result<Box<Inbound>, Malformed> {
         admit(ask(line, fields), &arrival(None), &facts())
     }
 

@@ -131,7 +131,7 @@ impl Pipeline {
     /// One polling request, judged both ways.
     pub(super) async fn poll(
         &self,
-        mut inbound: Inbound,
+        mut inbound: Box<Inbound>,
         errand: Errand<'_>,
         engine: &Engine,
     ) -> Result<Response<Body>, Refusal> {
@@ -240,7 +240,7 @@ impl Pipeline {
 
     async fn begin_polling(
         &self,
-        inbound: Inbound,
+        inbound: Box<Inbound>,
         errand: Errand<'_>,
         engine: &Engine,
     ) -> Result<Response<Body>, Refusal> {

@@ -33,7 +33,7 @@ impl Pipeline {
     pub(super) async fn open_socket<IO>(
         self: &Rc<Self>,
         visitor: &Visitor,
-        mut inbound: Inbound,
+        mut inbound: Box<Inbound>,
         errand: Errand<'_>,
         engine: Option<&Engine>,
     ) -> Result<Response<Body>, Refusal>

@@ -370,10 +370,10 @@ impl<'a> Browser<'a> {
             desk.clock.now(),
         );
         if host == PORTAL {
-            return page(desk, inbound, identity).await;
+            return page(desk, *inbound, identity).await;
         }
         if is_gate(&inbound) {
-            return gate(desk, inbound, route.as_ref(), identity).await;
+            return gate(desk, *inbound, route.as_ref(), identity).await;
         }
         match identity {
             Ok(identity) => {
