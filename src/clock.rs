@@ -67,6 +67,8 @@ pub struct Clock(Arc<Source>);
 enum Source {
     /// Wall time at `origin`, plus what the monotonic clock counted since, plus what was slewed.
     System {
+        /// Tells the wall time.
+        wall: fn() -> i64,
         wall_at_origin: i64,
         origin: Instant,
         slewed_millis: AtomicI64,
@@ -77,16 +79,14 @@ enum Source {
 
 impl Clock {
     /// The machine's time.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one place that reads the wall clock"
-    )]
     pub fn system() -> Self {
-        let wall = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        Self::by(wall)
+    }
+
+    fn by(wall: fn() -> i64) -> Self {
         Self(Arc::new(Source::System {
-            wall_at_origin: millis(wall),
+            wall,
+            wall_at_origin: wall(),
             origin: Instant::now(),
             slewed_millis: AtomicI64::new(0),
         }))
@@ -104,6 +104,7 @@ impl Clock {
                 wall_at_origin,
                 origin,
                 slewed_millis,
+                ..
             } => Timestamp(
                 wall_at_origin
                     .saturating_add(millis(origin.elapsed()))
@@ -121,17 +122,27 @@ impl Clock {
     }
 
     /// Draws a system clock towards the wall clock by at most `most`. Called once in a while.
-    #[expect(clippy::disallowed_methods, reason = "the wall clock, to steer by")]
     pub fn slew(&self, most: Duration) {
-        if let Source::System { slewed_millis, .. } = &*self.0 {
-            let wall = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default();
-            let off = millis(wall).saturating_sub(self.now().0);
+        if let Source::System {
+            wall,
+            slewed_millis,
+            ..
+        } = &*self.0
+        {
+            let off = wall().saturating_sub(self.now().0);
             let most = millis(most);
             slewed_millis.fetch_add(off.clamp(-most, most), Ordering::Relaxed);
         }
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that reads the wall clock"
+)]
+fn wall() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    millis(since.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -144,6 +155,35 @@ mod tests {
         assert_eq!(clock.now(), Timestamp::from_secs(100));
         clock.advance(Duration::from_secs(5));
         assert_eq!(clock.now().secs(), 105);
+    }
+
+    #[test]
+    fn w20_a_wall_clock_that_steps_is_followed_by_no_more_than_a_little_at_a_time() {
+        static WALL: AtomicI64 = AtomicI64::new(1_800_000_000_000);
+        const HOUR: i64 = 3_600_000;
+        let most = Duration::from_millis(10);
+        // (What the monotonic clock counts while the test runs.)
+        let slack = 60_000;
+        for step in [HOUR, -2 * HOUR, HOUR] {
+            let clock = Clock::by(|| WALL.load(Ordering::SeqCst));
+            let before = clock.now().0;
+            WALL.fetch_add(step, Ordering::SeqCst);
+            let moved = clock.now().0 - before;
+            assert!((0..slack).contains(&moved), "{step}: {moved}");
+            for _ in 0..100 {
+                clock.slew(most);
+            }
+            let drawn = clock.now().0 - before;
+            let expected = 100 * 10 * step.signum();
+            assert!(
+                (expected..expected + slack).contains(&drawn),
+                "{step}: {drawn}"
+            );
+        }
+        // Where nothing is off, nothing is drawn.
+        let clock = Clock::by(|| 7);
+        clock.slew(most);
+        assert!((-3..slack).contains(&clock.now().0));
     }
 
     #[test]

@@ -25,6 +25,8 @@ mod http2;
 mod http2_sockets;
 /// How much and how many of sockets and their messages.
 mod limits;
+/// What packets may say.
+mod packets;
 /// RFC 6455, case by case, both ways.
 mod rfc6455;
 /// Open sockets and the end of sessions.

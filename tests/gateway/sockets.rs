@@ -1,5 +1,7 @@
 //! Open sockets and the end of sessions.
 
+use std::sync::Arc;
+
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -220,6 +222,46 @@ async fn a_rule_that_no_longer_admits_ends_the_socket() {
 }
 
 #[tokio::test]
+async fn d6_when_a_replica_dies_its_sockets_close_and_nothing_goes_to_its_address_again() {
+    let house = House::open().await;
+    let browser = alice(&house).await;
+    let (dying, staying) = (house.a.address, house.b.address);
+    house
+        .reload(|config| {
+            Arc::make_mut(&mut config.tenants[0]).upstreams = vec![dying, staying];
+        })
+        .await;
+    let mut open_sockets = Vec::new();
+    for _ in 0..8 {
+        let before = house.a.seen().len();
+        let mut socket = open(&house, &browser, &upgrade(&house)).await.unwrap();
+        echo(&mut socket, "before").await;
+        open_sockets.push((house.a.seen().len() > before, socket));
+    }
+    let doomed = open_sockets.iter().filter(|it| it.0).count();
+    assert_eq!(doomed, 4, "each in turn");
+    house
+        .reload(|config| {
+            Arc::make_mut(&mut config.tenants[0]).upstreams = vec![staying];
+        })
+        .await;
+    let before = house.a.seen().len();
+    for (is_doomed, socket) in &mut open_sockets {
+        if *is_doomed {
+            assert_eq!(closed(socket).await, 1001);
+        } else {
+            echo(socket, "after").await;
+        }
+    }
+    for _ in 0..6 {
+        let mut socket = open(&house, &browser, &upgrade(&house)).await.unwrap();
+        echo(&mut socket, "anew").await;
+    }
+    assert_eq!(house.a.seen().len(), before, "nothing asked of the dead");
+    house.close().await;
+}
+
+#[tokio::test]
 async fn a_drain_closes_with_1001() {
     let house = House::open().await;
     let browser = alice(&house).await;
@@ -272,7 +314,7 @@ async fn an_open_socket_takes_a_connections_place_until_it_closes() {
     let house = House::with(|config| config.limits.connections = MOST).await;
     let browser = alice(&house).await;
     let door = || {
-        let trust = std::sync::Arc::clone(&house.trust);
+        let trust = Arc::clone(&house.trust);
         let host = house.host("a");
         async move { Wire::open(house.address, trust, &host).await }
     };

@@ -56,6 +56,11 @@ const SCRIPTS: &[Script] = &[
         needs: Needs::Nothing,
     },
     Script {
+        name: "account",
+        limit: Duration::from_mins(5),
+        needs: Needs::Nothing,
+    },
+    Script {
         name: "strangers",
         limit: Duration::from_mins(3),
         needs: Needs::Nothing,
