@@ -6,5 +6,5 @@ test: gateway w5_only_the_sockets_that_a_change_concerns_are_closed_each_with_it
 --- old
         if !is_here {
 --- new
-        if !is_here && ask.path.is_empty() {
+        if !is_here && self.upstream.port() == 0 {
 --- end
