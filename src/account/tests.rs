@@ -224,20 +224,21 @@ async fn l4_unknown_and_known_users_take_the_same_time() {
         ..LoginRules::default()
     });
     desk.user("alice");
-    // The shortest of several: what else the machine does only ever adds to it.
+    // The shortest of as many as it takes: what else the machine does only ever adds to it, and
+    // where no hash is made for nobody they never meet.
     let mut spent = [Duration::MAX; 2];
-    for _ in 0..12 {
+    for round in 0..400 {
         for (name, spent) in ["alice", "nobody"].iter().zip(&mut spent) {
             let started = std::time::Instant::now();
             desk.check(name, "wrong", HOME).await;
             *spent = started.elapsed().min(*spent);
         }
+        let [known, unknown] = spent.map(|it| it.as_secs_f64());
+        if round >= 12 && (0.6..1.6).contains(&(known / unknown)) {
+            return;
+        }
     }
-    let [known, unknown] = spent.map(|it| it.as_secs_f64());
-    assert!(
-        (0.5..2.0).contains(&(known / unknown)),
-        "known {known}, unknown {unknown}"
-    );
+    panic!("{spent:?} for a known and an unknown name");
 }
 
 #[tokio::test]
