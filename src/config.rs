@@ -553,7 +553,7 @@ impl SocketMode {
 /// How Socket.IO of a tenant is judged (`[[tenant]] socketio`).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SocketIo {
-    /// Whether Engine.IO 3 and JSONP are let through.
+    /// Whether Engine.IO 3 is let through too.
     pub eio3: bool,
     /// Namespaces that may be opened; empty: all.
     pub namespaces: Vec<String>,

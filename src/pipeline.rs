@@ -221,7 +221,8 @@ impl Pipeline {
         if let Some(answer) = preflight(&inbound, &route) {
             return Ok(answer);
         }
-        let engine = engineio::recognise(&inbound.method, &inbound.target, inbound.websocket)
+        let eio3 = route.settings.socketio.eio3;
+        let engine = engineio::recognise(&inbound.method, &inbound.target, inbound.websocket, eio3)
             .map_err(Malformed::from)?;
         let path = route.path(&inbound.path, &inbound.target);
         let ask = house.ask(&inbound, engine.is_some(), asker);

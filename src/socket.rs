@@ -3,7 +3,7 @@
 //! Everything here but [`relay`] is sans-I/O. From the outside in: [`relay`] moves bytes between
 //! the two legs of a socket; [`lane`] cuts one direction of them into frames ([`frame`]) and
 //! messages; [`guard`] judges the messages of an Engine.IO connection, [`polling`] the bodies of
-//! its other transport; both share a [`conversation`], which knows the Socket.IO packets
+//! its other transport ([`payload`]); both share a [`conversation`], which knows the Socket.IO packets
 //! ([`socketio`], [`json`]) that have passed, and at what [`pace`]. [`engineio`] says what is Engine.IO at all and
 //! [`seal`] binds its ids to who opened them. [`quota`] says how many may be open.
 
@@ -15,6 +15,7 @@ pub mod json;
 pub mod lane;
 pub mod notice;
 pub mod pace;
+pub mod payload;
 pub mod polling;
 pub mod quota;
 pub mod relay;

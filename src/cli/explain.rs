@@ -300,7 +300,8 @@ fn judged(
         return (None, Answer::Ours);
     }
     let engine = if route.guarded {
-        match engineio::recognise(&inbound.method, &inbound.target, inbound.websocket) {
+        let eio3 = route.settings.socketio.eio3;
+        match engineio::recognise(&inbound.method, &inbound.target, inbound.websocket, eio3) {
             Ok(engine) => engine,
             Err(refused) => return (None, Answer::Malformed(refused.into())),
         }

@@ -225,13 +225,6 @@ fn tenants(config: &Config, complaints: &Complaints) {
                 complaints.fault_on(&path, format!("tenant.hosts: {name} is the gateway's own"));
             }
         }
-        if tenant.socketio.eio3 {
-            complaints.warn_on(
-                &format!("{path}.socketio.eio3"),
-                "tenant.socketio.eio3: has no effect yet: Engine.IO 3 and JSONP are refused"
-                    .to_owned(),
-            );
-        }
         without_tls(config, tenant, &path, complaints);
         upstreams(config, tenant, &path, complaints);
     }

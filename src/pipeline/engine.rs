@@ -3,7 +3,7 @@
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
         engineio::Request,
         guard,
         notice::{Notice, Topic, last_words},
+        payload::Form,
         polling::{self, Judged, NoSession, Post, Session},
         quota::Seats,
         seal,
@@ -57,6 +58,14 @@ enum At<'a> {
     Opening(Seats),
     /// One on it.
     Running(&'a Arc<Session>),
+}
+
+impl Engine {
+    /// How packets stand in a body that came with these headers.
+    fn form(&self, headers: &HeaderMap) -> Form {
+        let kind = headers.get(header::CONTENT_TYPE);
+        Form::of(self.terms.version, kind.map(HeaderValue::as_bytes))
+    }
 }
 
 impl Pipeline {
@@ -117,7 +126,9 @@ impl Pipeline {
             host: permit.ask().host.clone(),
             tenant: permit.tenant().clone(),
         });
-        let terms = terms.with_reception(reception, self.login_url());
+        let terms = terms
+            .of(request.version)
+            .with_reception(reception, self.login_url());
         Ok(Engine {
             request,
             terms: Arc::new(terms),
@@ -147,10 +158,14 @@ impl Pipeline {
                 engine.terms.max_message,
             )
             .await?;
+            let form = engine.form(&inbound.headers);
+            // It is read as what it was judged as.
+            let kind = HeaderValue::from_static(form.content_type());
+            inbound.headers.insert(header::CONTENT_TYPE, kind);
             let judged = {
                 let mut conversation = guard::lock(session.conversation());
                 conversation.at(self.house.clock.now());
-                let judged = polling::judge_post(&mut conversation, &engine.terms, &body);
+                let judged = polling::judge_post(&mut conversation, &engine.terms, (form, &body));
                 self.dropped(conversation.take_dropped());
                 judged
             };
@@ -292,13 +307,16 @@ impl Pipeline {
                     return Ok(self.goodbye(session, words).await);
                 }
                 let mut conversation = guard::lock(session.conversation());
-                let judged = polling::judge_answer(&mut conversation, &engine.terms, false, &body);
+                let body = (engine.form(&head.headers), &body[..]);
+                let judged = polling::judge_answer(&mut conversation, &engine.terms, false, body);
                 if judged.as_ref().is_ok_and(|it| it.closes) {
                     session.rise();
                 }
                 judged
             }
-            At::Opening(seats) => self.opened(engine, seats, &body)?,
+            At::Opening(seats) => {
+                self.opened(engine, seats, (engine.form(&head.headers), &body))?
+            }
         };
         let judged = judged.map_err(|refused| {
             self.reached(refused);
@@ -316,7 +334,7 @@ impl Pipeline {
         &self,
         engine: &Engine,
         seats: Seats,
-        body: &[u8],
+        body: (Form, &[u8]),
     ) -> Result<Result<Judged, Refused>, Refusal> {
         let mut conversation = Conversation::default();
         let judged = polling::judge_answer(&mut conversation, &engine.terms, true, body);

@@ -15,6 +15,7 @@ use crate::{
     session::Ended,
     socket::{
         Refused, Way,
+        engineio::Version,
         json::{self, Member, Reader, Same},
         notice::{self, Notice, Topic, packet, refusal},
         pace::Pace,
@@ -43,12 +44,16 @@ const STRINGS: [&str; 4] = ["clientId", "tabId", "pathName", "pageName"];
 const WARN_AHEAD: Duration = Duration::from_mins(5);
 /// How soon to try again when there is nobody to warn yet.
 const SOON: Duration = Duration::from_secs(5);
+/// The type of a message, as a byte in front of an attachment of version 3.
+const MESSAGE: u8 = 4;
 /// Most packets of ours that wait for a client; what is dropped beyond goes without a word.
 const MOST_REPLIES: usize = MOST_NAMESPACES;
 
 /// What holds for a connection as long as it lives.
 #[derive(Debug, Clone)]
 pub struct Terms {
+    /// The version of Engine.IO that it speaks.
+    pub version: Version,
     /// Seals and opens ids for whose connection it is.
     pub seal: Seal,
     /// The replica it leads to, from [`seal::replica`].
@@ -89,6 +94,7 @@ impl Terms {
         rules: &SocketRules,
     ) -> Self {
         Self {
+            version: Version::default(),
             seal,
             replica,
             namespaces: vec![socketio.namespaces.clone(), tighten.namespaces.clone()],
@@ -105,6 +111,12 @@ impl Terms {
         }
     }
 
+    /// For a connection of that version.
+    #[must_use]
+    pub fn of(self, version: Version) -> Self {
+        Self { version, ..self }
+    }
+
     /// With a place where tokens in messages are judged, and where to sign in again.
     #[must_use]
     pub fn with_reception(self, reception: Option<Reception>, login_url: String) -> Self {
@@ -112,6 +124,14 @@ impl Terms {
             reception,
             login_url,
             ..self
+        }
+    }
+
+    /// Refuses bytes that are no message. `first` is what they begin with: in version 3, their type.
+    pub fn take_bytes(&self, first: Option<u8>) -> Result<(), Refused> {
+        match (self.version, first) {
+            (Version::Four, _) | (Version::Three, Some(MESSAGE)) => Ok(()),
+            (Version::Three, _) => Err(Refused::Grammar("bytes that are no message")),
         }
     }
 
@@ -201,7 +221,7 @@ impl Conversation {
         if due > 0 {
             return Err(Refused::Grammar("text where attachments are due"));
         }
-        let packet = socketio::read(text, 1)?;
+        let packet = socketio::read(terms.version, text, 1)?;
         let verdict = match way {
             Way::Up if self.is_too_much(&packet, terms)? => Verdict::Drop,
             Way::Up => self.up(&packet, text, terms, out)?,
@@ -500,9 +520,20 @@ impl Conversation {
         if known == Some(State::Connected) {
             return Err(Refused::Grammar("CONNECT on an open namespace"));
         }
-        let verdict = match packet.payload {
-            Some(at) => rewrite_auth(text, at, terms, out)?,
-            None => Verdict::Pass,
+        let verdict = match (terms.version, packet.payload) {
+            (Version::Four, Some(at)) => rewrite_auth(text, at, terms, out)?,
+            (Version::Four, None) => Verdict::Pass,
+            (Version::Three, Some(_)) => return Err(Refused::Grammar("CONNECT with a payload")),
+            // The server opens that one by itself.
+            (Version::Three, None) if packet.namespace == "/" => {
+                return Err(Refused::Grammar("CONNECT on the first namespace"));
+            }
+            // A query there may hold anything, a token of ours too, and is none of the tenant's.
+            (Version::Three, None) if packet.has_query => {
+                out.extend_from_slice(notice::packet('0', packet.namespace, "").as_bytes());
+                Verdict::Changed
+            }
+            (Version::Three, None) => Verdict::Pass,
         };
         if !terms.admits(packet.namespace) || !self.is_open(terms) {
             out.clear();
@@ -516,6 +547,19 @@ impl Conversation {
         Ok(verdict)
     }
 
+    /// Whether the server may say that a namespace is open: one that was asked for, and in version
+    /// 3 the first, which nobody asks for. That one goes without a word where it is not admitted.
+    fn may_open(&self, namespace: &str, terms: &Terms) -> Result<bool, Refused> {
+        match self.find(namespace).map(|it| it.state) {
+            Some(_) => Ok(true),
+            None if self.resumed => Ok(terms.admits(namespace)),
+            None if terms.version == Version::Three && namespace == "/" => {
+                Ok(terms.admits(namespace))
+            }
+            None => Err(Refused::Grammar("a namespace that nobody asked for")),
+        }
+    }
+
     fn down(
         &mut self,
         packet: &Packet<'_>,
@@ -525,6 +569,9 @@ impl Conversation {
     ) -> Result<Verdict, Refused> {
         match packet.kind {
             Kind::Connect => {
+                if !self.may_open(packet.namespace, terms)? {
+                    return Ok(Verdict::Drop);
+                }
                 let Some(at) = packet.payload else {
                     self.set(packet.namespace, State::Connected)?;
                     return Ok(Verdict::Pass);
@@ -533,9 +580,26 @@ impl Conversation {
                 self.set(packet.namespace, State::Connected)?.sid = sid.map(Into::into);
                 Ok(verdict)
             }
+            // Version 3 tells of any error so, on an open namespace too, which stays open.
+            Kind::ConnectError
+                if terms.version == Version::Three
+                    && self
+                        .find(packet.namespace)
+                        .is_none_or(|it| it.state == State::Connected) =>
+            {
+                Ok(Verdict::Pass)
+            }
             Kind::Disconnect | Kind::ConnectError => {
                 self.set(packet.namespace, State::Gone)?;
                 Ok(Verdict::Pass)
+            }
+            // The first namespace of version 3, where it is not admitted.
+            Kind::Event | Kind::Ack
+                if terms.version == Version::Three
+                    && packet.namespace == "/"
+                    && !terms.admits("/") =>
+            {
+                Ok(Verdict::Drop)
             }
             // What a tenant tells its own page is its own affair.
             Kind::Event | Kind::Ack if self.is_open(terms) => Ok(Verdict::Pass),

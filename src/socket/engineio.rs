@@ -18,6 +18,35 @@ use crate::{
     },
 };
 
+/// A version of the Engine.IO protocol. Between them differ how packets stand in a polling body, who
+/// pings, what an attachment begins with, and who opens the first namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Version {
+    /// Socket.IO 1 and 2, where a tenant asks for it.
+    Three,
+    /// Socket.IO 3 and 4.
+    #[default]
+    Four,
+}
+
+impl Version {
+    fn digit(self) -> &'static str {
+        match self {
+            Self::Three => "3",
+            Self::Four => "4",
+        }
+    }
+
+    /// The kind of a sealed `sid`: one of a version is worth nothing in another, in which the same
+    /// bytes may read differently.
+    pub fn sid(self) -> Kind {
+        match self {
+            Self::Three => Kind::SidThree,
+            Self::Four => Kind::Sid,
+        }
+    }
+}
+
 /// How an Engine.IO connection is carried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
@@ -27,9 +56,11 @@ pub enum Transport {
     WebSocket,
 }
 
-/// An Engine.IO request of version 4.
+/// An Engine.IO request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
+    /// Of which version.
+    pub version: Version,
     /// How it is carried.
     pub transport: Transport,
     /// The connection it belongs to, as we sealed it; not verified yet. `None`: a new one.
@@ -44,10 +75,10 @@ pub enum NotServed {
     /// A key that matters is encoded or repeated.
     #[error("the Engine.IO query is malformed")]
     Query,
-    /// Not version 4. Version 3 is not guarded yet, so it is refused even where a tenant asked for it.
-    #[error("only version 4 of Engine.IO is served (socket.io-client 3 or newer)")]
+    /// Not version 4, on a tenant that did not ask for version 3 (`socketio.eio3`).
+    #[error("only version 4 of Engine.IO is served here (socket.io-client 3 or newer)")]
     Version,
-    /// JSONP.
+    /// JSONP, in any version: decision 18.
     #[error("JSONP polling is not served")]
     Jsonp,
     /// No transport of ours, or not with this kind of request.
@@ -65,11 +96,12 @@ impl From<NotServed> for Malformed {
 const KEYS: [&str; 5] = ["EIO", "transport", "sid", "j", "b64"];
 
 /// Says whether the request for `target` (path and query as they came) is Engine.IO.
-/// `websocket`: it is a WebSocket handshake.
+/// `websocket`: it is a WebSocket handshake; `eio3`: version 3 is served here too.
 pub fn recognise(
     method: &Method,
     target: &str,
     websocket: bool,
+    eio3: bool,
 ) -> Result<Option<Request>, NotServed> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let pairs = query.split('&').filter(|it| !it.is_empty());
@@ -101,9 +133,12 @@ pub fn recognise(
     if twisted {
         return Err(NotServed::Query);
     }
-    if eio.as_deref() != Some("4") {
-        return Err(NotServed::Version);
-    }
+    // A server of both takes everything but this for version 3.
+    let version = match eio.as_deref() {
+        Some("4") => Version::Four,
+        _ if eio3 => Version::Three,
+        _ => return Err(NotServed::Version),
+    };
     let transport = match transport.as_deref() {
         Some("websocket") if websocket => Transport::WebSocket,
         Some("polling") if !websocket => Transport::Polling,
@@ -120,6 +155,7 @@ pub fn recognise(
         return Err(NotServed::Transport);
     }
     Ok(Some(Request {
+        version,
         transport,
         sid: sid.map(Cow::into_owned),
         path: path.to_owned(),
@@ -144,7 +180,8 @@ impl Request {
             Transport::Polling => "polling",
             Transport::WebSocket => "websocket",
         };
-        let mut out = format!("{}?EIO=4&transport={transport}", self.path);
+        let version = self.version.digit();
+        let mut out = format!("{}?EIO={version}&transport={transport}", self.path);
         if let Some(sid) = sid {
             out.push_str("&sid=");
             out.push_str(sid);
@@ -189,6 +226,7 @@ pub struct Opening {
 
 /// Reads an open packet and appends it to `out` with the `sid` sealed.
 pub fn seal_open(
+    version: Version,
     packet: &str,
     seal: &Seal,
     replica: &str,
@@ -212,7 +250,7 @@ pub fn seal_open(
     let quoted = packet.get(sid.clone()).unwrap_or_default();
     let own = json::inner(quoted);
     let sealed = seal
-        .seal(Kind::Sid, replica, own)
+        .seal(version.sid(), replica, own)
         .filter(|_| own.len() + 2 == quoted.len())
         .ok_or(bad)?;
     out.extend_from_slice(packet.get(..=sid.start).unwrap_or_default().as_bytes());
@@ -231,7 +269,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn get(target: &str) -> Result<Option<Request>, NotServed> {
-        recognise(&Method::GET, target, false)
+        recognise(&Method::GET, target, false, false)
     }
 
     #[test]
@@ -261,11 +299,11 @@ mod tests {
         }
         // A WebSocket there is never the script.
         assert_eq!(
-            recognise(&Method::GET, "/socket.io/", true),
+            recognise(&Method::GET, "/socket.io/", true, false),
             Err(NotServed::Version)
         );
         assert_eq!(
-            recognise(&Method::POST, "/a/engine.io/", false),
+            recognise(&Method::POST, "/a/engine.io/", false, false),
             Err(NotServed::Version)
         );
         assert_eq!(get("/socket%2Eio/?sid=1"), Err(NotServed::Version));
@@ -305,10 +343,49 @@ mod tests {
             (Method::GET, "/?EIO=4", false),
         ] {
             assert_eq!(
-                recognise(&method, target, websocket),
+                recognise(&method, target, websocket, false),
                 Err(NotServed::Transport),
                 "{method} {target}"
             );
+        }
+    }
+
+    #[test]
+    fn w10b_where_version_3_is_served_whatever_is_not_exactly_4_is_version_3() {
+        let three = |target: &str, websocket| recognise(&Method::GET, target, websocket, true);
+        for eio in ["EIO=3&", "EIO=04&", "EIO=&", "EIO&", "EIO=4x&", ""] {
+            let target = format!("/socket.io/?{eio}transport=websocket&b64=1");
+            let request = three(&target, true).unwrap().unwrap();
+            assert_eq!(request.version, Version::Three, "{target}");
+            assert_eq!(
+                request.target(None),
+                "/socket.io/?EIO=3&transport=websocket&b64=1"
+            );
+        }
+        let request = three("/socket.io/?EIO=4&transport=polling", false);
+        assert_eq!(request.unwrap().unwrap().version, Version::Four);
+        // What is refused of version 4 is refused of it too.
+        for (target, why) in [
+            ("/?EIO=3&EIO=4&transport=polling", NotServed::Query),
+            ("/?%45IO=3&transport=polling", NotServed::Query),
+            ("/?EIO=3&transport=polling&j=0", NotServed::Jsonp),
+            ("/?EIO=3", NotServed::Transport),
+        ] {
+            assert_eq!(three(target, false), Err(why), "{target}");
+        }
+    }
+
+    #[test]
+    fn w11_a_sid_of_one_version_is_worth_nothing_in_the_other() {
+        let seal = seal_of("alice", 1);
+        let packet = r#"0{"sid":"abc","upgrades":["websocket"]}"#;
+        for (version, other) in [
+            (Version::Three, Version::Four),
+            (Version::Four, Version::Three),
+        ] {
+            let opening = seal_open(version, packet, &seal, "r1", &mut Vec::new()).unwrap();
+            assert!(seal.open(version.sid(), &opening.sealed).is_some());
+            assert_eq!(seal.open(other.sid(), &opening.sealed), None);
         }
     }
 
@@ -317,7 +394,7 @@ mod tests {
         let seal = seal_of("alice", 1);
         let mut out = Vec::new();
         let packet = r#"0{"sid":"6_apJ","upgrades":["websocket"],"maxPayload":1000000}"#;
-        let opening = seal_open(packet, &seal, "r1", &mut out).unwrap();
+        let opening = seal_open(Version::Four, packet, &seal, "r1", &mut out).unwrap();
         assert_eq!(opening.own, "6_apJ");
         let text = String::from_utf8(out).unwrap();
         assert_eq!(text, packet.replace("6_apJ", &opening.sealed));
@@ -333,7 +410,7 @@ mod tests {
             "0{\"sid\":\"a b\"}",
         ] {
             assert!(
-                seal_open(bad, &seal, "r1", &mut Vec::new()).is_err(),
+                seal_open(Version::Four, bad, &seal, "r1", &mut Vec::new()).is_err(),
                 "{bad}"
             );
         }
@@ -342,11 +419,12 @@ mod tests {
     proptest! {
         #[test]
         fn no_target_makes_it_fall_over(target in "/[ -~é]{0,40}") {
-            for websocket in [false, true] {
-                if let Ok(Some(request)) = recognise(&Method::GET, &target, websocket) {
+            for (websocket, eio3) in [(false, false), (false, true), (true, false), (true, true)] {
+                if let Ok(Some(request)) = recognise(&Method::GET, &target, websocket, eio3) {
                     // What the upstream gets is read by us as we read it the first time.
-                    let again = recognise(&Method::GET, &request.target(request.sid.as_deref()), websocket);
-                    prop_assert!(matches!(again, Ok(Some(it)) if it.transport == request.transport));
+                    let again = recognise(&Method::GET, &request.target(request.sid.as_deref()), websocket, eio3);
+                    prop_assert!(matches!(again, Ok(Some(it)) if it.transport == request.transport && it.version == request.version));
+                    prop_assert!(eio3 || request.version == Version::Four);
                 }
             }
         }

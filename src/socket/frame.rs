@@ -169,6 +169,12 @@ pub fn unmask_into(header: &Header, payload: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// The first byte of that payload, unmasked.
+pub fn first_byte(header: &Header, payload: &[u8]) -> Option<u8> {
+    let mask = header.mask.map_or(0, |[first, ..]| first);
+    payload.first().map(|it| it ^ mask)
+}
+
 /// Which frames may come next: the state of a message in several parts.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sequence {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::socket::{
     Refused, Way,
     conversation::{Conversation, News, Terms, Verdict},
-    engineio,
+    engineio::{self, Version},
     notice::Notice,
     polling::Upgrading,
 };
@@ -119,9 +119,10 @@ impl Guard {
             .map(|it| (it, Use::Transport))
     }
 
-    /// Judges a binary message: an attachment, if one is due.
-    pub fn binary(&mut self, way: Way) -> Result<Verdict, Refused> {
+    /// Judges a binary message, of which `first` is the first byte: an attachment, if one is due.
+    pub fn binary(&mut self, way: Way, first: Option<u8>) -> Result<Verdict, Refused> {
         if self.phase == Phase::Open {
+            self.terms.take_bytes(first)?;
             lock(&self.conversation).binary(way)
         } else {
             Err(Refused::Grammar("bytes before the connection is open"))
@@ -131,7 +132,13 @@ impl Guard {
     fn transport(&mut self, way: Way, text: &str, out: &mut Vec<u8>) -> Result<Verdict, Refused> {
         match (self.phase, way, text) {
             (Phase::Opening, Way::Down, text) if text.starts_with('0') => {
-                engineio::seal_open(text, &self.terms.seal, &self.terms.replica, out)?;
+                let Terms {
+                    version,
+                    seal,
+                    replica,
+                    ..
+                } = &*self.terms;
+                engineio::seal_open(*version, text, seal, replica, out)?;
                 self.phase = Phase::Open;
                 return Ok(Verdict::Changed);
             }
@@ -144,8 +151,12 @@ impl Guard {
                 }
                 self.phase = Phase::Open;
             }
-            (Phase::Open, Way::Down, "2" | "6" | "1") => {}
-            (Phase::Open, Way::Up, "3" | "1") => self.small_talk(way)?,
+            (Phase::Open, Way::Down, "6" | "1") => {}
+            (Phase::Open, Way::Up, "1") => self.small_talk(way)?,
+            // Version 4 is asked by the server whether it is there, version 3 by the client.
+            (Phase::Open, way, "2" | "3") if heartbeat(self.terms.version, way) == text => {
+                self.small_talk(way)?;
+            }
             _ => return Err(Refused::Grammar("an Engine.IO packet out of place")),
         }
         Ok(Verdict::Pass)
@@ -219,6 +230,14 @@ impl Guard {
     }
 }
 
+/// What a side says to tell that it is there.
+pub(super) fn heartbeat(version: Version, way: Way) -> &'static str {
+    match (version, way) {
+        (Version::Four, Way::Down) | (Version::Three, Way::Up) => "2",
+        (Version::Four, Way::Up) | (Version::Three, Way::Down) => "3",
+    }
+}
+
 impl Drop for Guard {
     fn drop(&mut self) {
         if self.phase == Phase::Open
@@ -267,6 +286,46 @@ mod tests {
     }
 
     #[test]
+    fn version_3_pings_the_other_way_and_opens_the_first_namespace_by_itself() {
+        let three = || {
+            let mut guard = Guard::open(Arc::new(terms_of("alice", 1).of(Version::Three)));
+            text(&mut guard, Way::Down, r#"0{"sid":"abc"}"#).unwrap();
+            text(&mut guard, Way::Down, "40").unwrap();
+            guard
+        };
+        let mut guard = three();
+        for (way, good) in [
+            (Way::Up, "2"),
+            (Way::Down, "3"),
+            (Way::Down, "6"),
+            (Way::Up, r#"42["hello"]"#),
+            (Way::Up, "40/app?token=x,"),
+            (Way::Down, "40/app,"),
+            (Way::Up, r#"451-/app,["b",{"_placeholder":true,"num":0}]"#),
+        ] {
+            assert!(text(&mut guard, way, good).is_ok(), "{good}");
+        }
+        assert_eq!(guard.binary(Way::Up, Some(4)), Ok(Verdict::Pass));
+        for (way, bad) in [
+            (Way::Up, "3"),
+            (Way::Down, "2"),
+            (Way::Up, "40"),
+            (Way::Up, "40/app,{}"),
+            (Way::Up, "42/other,[\"x\"]"),
+            (Way::Down, "40/other,"),
+        ] {
+            assert!(text(&mut three(), way, bad).is_err(), "{bad}");
+        }
+        // An attachment begins with what it is.
+        for bad in [None, Some(0), Some(1), Some(2), Some(b'4')] {
+            let mut guard = three();
+            let event = r#"451-["b",{"_placeholder":true,"num":0}]"#;
+            text(&mut guard, Way::Up, event).unwrap();
+            assert!(guard.binary(Way::Up, bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
     fn w21_what_no_client_sends_on_a_websocket_is_refused() {
         for bad in [
             "",
@@ -283,7 +342,7 @@ mod tests {
         ] {
             assert!(text(&mut open(), Way::Up, bad).is_err(), "{bad}");
         }
-        assert!(open().binary(Way::Up).is_err());
+        assert!(open().binary(Way::Up, Some(4)).is_err());
         assert_eq!(
             open().text(Way::Up, b"42[\"\xff\"]", &mut Vec::new()),
             Err(Refused::Utf8)

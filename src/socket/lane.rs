@@ -257,7 +257,14 @@ impl Lane {
         let mut changed = Vec::new();
         let judged = match kind {
             Kind::Text => guard.text(self.way, &self.parts, &mut changed)?,
-            Kind::Binary => (guard.binary(self.way)?, Use::User),
+            Kind::Binary => {
+                let first = if in_parts {
+                    self.parts.first().copied()
+                } else {
+                    frame::first_byte(header, payload)
+                };
+                (guard.binary(self.way, first)?, Use::User)
+            }
         };
         run.used += u32::from(judged.1 == Use::User);
         let opcode = match kind {

@@ -78,8 +78,10 @@ pub struct Owner<'a> {
 /// What kind of id; one never passes for the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Of an Engine.IO connection.
+    /// Of an Engine.IO connection of version 4.
     Sid,
+    /// Of one of version 3.
+    SidThree,
     /// The private id with which Socket.IO recovers a connection's state.
     Pid,
 }
@@ -126,6 +128,7 @@ impl Seal {
         let mut context = hmac::Context::with_key(&self.key.0);
         context.update(match kind {
             Kind::Sid => b"sid",
+            Kind::SidThree => b"si3",
             Kind::Pid => b"pid",
         });
         context.update(&self.context);

@@ -1,7 +1,7 @@
-//! The head of a Socket.IO packet (protocol 5), in the one form that the official encoder
-//! writes: `<type>[<attachments>-][<namespace>,][<ack id>][<JSON>]`.
+//! The head of a Socket.IO packet (protocol 5, and 4 over Engine.IO 3), in the one form that the
+//! official encoder writes: `<type>[<attachments>-][<namespace>,][<ack id>][<JSON>]`.
 
-use crate::socket::Refused;
+use crate::socket::{Refused, engineio::Version};
 
 /// Most attachments of one packet.
 const MOST_ATTACHMENTS: u32 = 256;
@@ -32,6 +32,8 @@ pub struct Packet<'a> {
     pub attachments: u32,
     /// The namespace, `/` when none is written.
     pub namespace: &'a str,
+    /// Whether a query stands behind the namespace: in version 3, on CONNECT, and nowhere else.
+    pub has_query: bool,
     /// Whether it has an ack id.
     pub has_ack: bool,
     /// Where the JSON begins, if there is any.
@@ -39,7 +41,7 @@ pub struct Packet<'a> {
 }
 
 /// Reads the head of the packet that begins at byte `at` of `text`.
-pub fn read(text: &str, at: usize) -> Result<Packet<'_>, Refused> {
+pub fn read(version: Version, text: &str, at: usize) -> Result<Packet<'_>, Refused> {
     let bad = Refused::Grammar("a packet's head");
     let bytes = text.as_bytes();
     let byte = |at: usize| bytes.get(at).copied();
@@ -66,7 +68,7 @@ pub fn read(text: &str, at: usize) -> Result<Packet<'_>, Refused> {
         }
         at = end + 1;
     }
-    let mut namespace = "/";
+    let (mut namespace, mut has_query) = ("/", false);
     if byte(at) == Some(b'/') {
         let rest = bytes.get(at..).unwrap_or_default();
         let end = at
@@ -77,6 +79,12 @@ pub fn read(text: &str, at: usize) -> Result<Packet<'_>, Refused> {
             )
             .ok_or(Refused::Grammar("a namespace without its comma"))?;
         namespace = text.get(at..end).ok_or(bad)?;
+        if version == Version::Three
+            && kind == Kind::Connect
+            && let Some((name, _)) = namespace.split_once('?')
+        {
+            (namespace, has_query) = (name, true);
+        }
         if !is_namespace(namespace) {
             return Err(Refused::Grammar("a namespace"));
         }
@@ -94,7 +102,10 @@ pub fn read(text: &str, at: usize) -> Result<Packet<'_>, Refused> {
         Kind::Disconnect => !has_ack && first.is_none(),
         Kind::Event => first == Some(b'['),
         Kind::Ack => has_ack && first == Some(b'['),
-        Kind::ConnectError => !has_ack && matches!(first, Some(b'{' | b'"')),
+        Kind::ConnectError => match version {
+            Version::Three => !has_ack && matches!(first, Some(b'{' | b'"' | b'[')),
+            Version::Four => !has_ack && matches!(first, Some(b'{' | b'"')),
+        },
     };
     if !fits {
         return Err(bad);
@@ -103,6 +114,7 @@ pub fn read(text: &str, at: usize) -> Result<Packet<'_>, Refused> {
         kind,
         attachments,
         namespace,
+        has_query,
         has_ack,
         payload,
     })
@@ -148,6 +160,29 @@ pub const RESERVED_EVENTS: [&str; 6] = [
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn read(text: &str, at: usize) -> Result<Packet<'_>, Refused> {
+        super::read(Version::Four, text, at)
+    }
+
+    #[test]
+    fn version_3_has_a_query_on_connect_and_nowhere_else() {
+        let three = |text| super::read(Version::Three, text, 0);
+        let packet = three("0/app?token=abc&x=,").unwrap();
+        assert_eq!((packet.namespace, packet.has_query), ("/app", true));
+        assert!(!three("0/app,").unwrap().has_query);
+        assert!(three(r#"4/app,["any",1]"#).is_ok());
+        for bad in [
+            "0/?x,",
+            "0?x,",
+            "0/a?x",
+            r#"2/a?x,["a"]"#,
+            "1/a?x,",
+            "0/../a?x,",
+        ] {
+            assert!(three(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn it_reads_what_encoders_write() {
@@ -226,8 +261,11 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_makes_it_fall_over(text in r#"[0-7/,.\-\[{"a-cé ?]{0,24}"#) {
-            if let Ok(packet) = read(&text, 0) {
-                prop_assert!(packet.payload.is_none_or(|it| text.is_char_boundary(it)));
+            for version in [Version::Three, Version::Four] {
+                if let Ok(packet) = super::read(version, &text, 0) {
+                    prop_assert!(packet.payload.is_none_or(|it| text.is_char_boundary(it)));
+                    prop_assert!(!packet.namespace.contains('?'));
+                }
             }
         }
     }

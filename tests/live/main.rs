@@ -81,6 +81,12 @@ const SCRIPTS: &[Script] = &[
         limit: Duration::from_mins(6),
         needs: Needs::Engine,
     },
+    // The same with the socket.io of before, where a tenant asks for it.
+    Script {
+        name: "eio3",
+        limit: Duration::from_mins(6),
+        needs: Needs::Engine,
+    },
     Script {
         name: "nodered",
         limit: Duration::from_mins(10),

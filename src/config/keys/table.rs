@@ -704,7 +704,7 @@ pub(in super::super) const SECTIONS: &[Section] = &[
                 "socketio",
                 Group(&SOCKETIO),
                 "{ eio3 = false, namespaces = [] }",
-                "How its Socket.IO is judged: `eio3` (whether Engine.IO 3 and JSONP are let through, `false`), `namespaces` (which may be opened; empty: all), `annotate` (whether each message to uibuilder is told who sent it in `_auth`, `false`), `mode` (`session`, or `in-band`: each message of a client shows a token).",
+                "How its Socket.IO is judged: `eio3` (whether Engine.IO 3 is let through too, `false`), `namespaces` (which may be opened; empty: all), `annotate` (whether each message to uibuilder is told who sent it in `_auth`, `false`), `mode` (`session`, or `in-band`: each message of a client shows a token).",
             ),
         ],
         later: &[

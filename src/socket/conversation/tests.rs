@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 pub(crate) fn terms_of(user: &str, login: u8) -> Terms {
     Terms {
+        version: Version::Four,
         seal: seal_of(user, login),
         replica: "r1".to_owned(),
         namespaces: Vec::new(),
@@ -161,6 +162,7 @@ fn a_token_of_ours_in_a_message_never_reaches_a_flow() {
 #[test]
 fn w9_a_pid_is_worth_something_to_its_owner_alone() {
     let mut it = Conversation::default();
+    judge(&mut it, Way::Up, "40/app,").unwrap();
     let (verdict, given) =
         judge(&mut it, Way::Down, r#"40/app,{"sid":"me","pid":"kV79_"}"#).unwrap();
     assert_eq!(verdict, Verdict::Changed);
@@ -215,6 +217,63 @@ fn w10_a_namespace_not_allowed_is_answered_and_not_forwarded() {
         it.message(Way::Up, "40/app,", &terms, &mut out),
         Ok(Verdict::Pass)
     );
+}
+
+#[test]
+fn w10_a_server_opens_no_namespace_that_nobody_asked_for() {
+    let found = judge(&mut Conversation::default(), Way::Down, r#"40{"sid":"x"}"#);
+    assert!(found.is_err());
+    // Version 3's server opens the first by itself; where it is not admitted, nothing of it passes.
+    let three = terms_of("alice", 1).of(Version::Three);
+    let narrow = Terms {
+        namespaces: vec![vec!["/app".to_owned()]],
+        ..three.clone()
+    };
+    for (terms, opens) in [(&three, true), (&narrow, false)] {
+        let mut it = Conversation::default();
+        let mut judge = |way, text| it.message(way, text, terms, &mut Vec::new());
+        let whole = if opens { Verdict::Pass } else { Verdict::Drop };
+        assert_eq!(judge(Way::Down, "40"), Ok(whole));
+        assert_eq!(judge(Way::Down, r#"42["a"]"#), Ok(whole));
+        assert_eq!(judge(Way::Up, r#"42["a"]"#).is_ok(), opens);
+        assert!(judge(Way::Down, "40/other,").is_err());
+    }
+}
+
+#[test]
+fn w10_version_3s_query_of_a_namespace_goes_no_further() {
+    let terms = Terms {
+        namespaces: vec![vec!["/app".to_owned()]],
+        ..terms_of("alice", 1).of(Version::Three)
+    };
+    let mut it = Conversation::default();
+    let mut up = |text| {
+        let mut out = Vec::new();
+        let verdict = it.message(Way::Up, text, &terms, &mut out);
+        verdict.map(|it| (it, String::from_utf8(out).unwrap()))
+    };
+    let asked = up("40/app?token=secret&user=admin,");
+    assert_eq!(asked, Ok((Verdict::Changed, "40/app,".to_owned())));
+    let refused = up("40/admin?x=/app,");
+    assert_eq!(refused, Ok((Verdict::Drop, String::new())));
+    assert_eq!(it.take_replies().len(), 1);
+}
+
+#[test]
+fn an_error_of_version_3_leaves_an_open_namespace_open() {
+    let terms = terms_of("alice", 1).of(Version::Three);
+    let mut it = Conversation::default();
+    let mut judge = |way, text| it.message(way, text, &terms, &mut Vec::new());
+    for (way, text) in [
+        (Way::Down, "40"),
+        (Way::Down, r#"44"middleware says no to one event""#),
+        (Way::Up, r#"42["a"]"#),
+        (Way::Up, "40/app,"),
+        (Way::Down, r#"44/app,{"code":1}"#),
+    ] {
+        assert_eq!(judge(way, text), Ok(Verdict::Pass), "{text}");
+    }
+    assert_eq!(judge(Way::Up, r#"42/app,["a"]"#), Ok(Verdict::Drop));
 }
 
 #[test]
