@@ -568,6 +568,7 @@ impl Conversation {
         out: &mut Vec<u8>,
     ) -> Result<Verdict, Refused> {
         match packet.kind {
+            Kind::Connect if packet.has_query => Err(Refused::Grammar("a query from a server")),
             Kind::Connect => {
                 if !self.may_open(packet.namespace, terms)? {
                     return Ok(Verdict::Drop);

@@ -23,6 +23,10 @@ impl Chance {
         usize::try_from(self.next() % (end.max(1) as u64)).unwrap()
     }
 
+    pub(crate) fn pick_of(&mut self, from: &[u8]) -> u8 {
+        from[self.below(from.len())]
+    }
+
     /// So many times out of a hundred.
     pub(crate) fn percent(&mut self, of_a_hundred: usize) -> bool {
         self.below(100) < of_a_hundred

@@ -12,8 +12,10 @@ use portcullis::{
     socket::{
         Refused, Way,
         conversation::{Conversation, Terms, Verdict},
+        engineio::Version,
         guard::Guard,
         notice::{Notice, Topic},
+        payload::{Form, Part, Parts},
         polling::{self, Judged},
         seal::{Kind, Owner, Sealer},
         socketio,
@@ -120,6 +122,9 @@ pub(crate) fn play(place: &Place, seed: u64) -> (Value, u64) {
     if chance.percent(20) {
         terms.namespaces = vec![vec!["/".to_owned(), "/app".to_owned()]];
     }
+    if chance.percent(35) {
+        terms = terms.of(Version::Three);
+    }
     let resumed = chance.percent(8);
     let by_polling = resumed || chance.percent(40);
     let mut it = Play {
@@ -137,6 +142,7 @@ pub(crate) fn play(place: &Place, seed: u64) -> (Value, u64) {
     }
     let written = json!({
         "seed": seed,
+        "version": if it.is_three() { 3 } else { 4 },
         "allow": it.terms.namespaces.first().cloned().unwrap_or_default(),
         "annotate": it.terms.annotate.then_some(r#"{"userValidated":false}"#),
         "resumed": resumed,
@@ -146,6 +152,10 @@ pub(crate) fn play(place: &Place, seed: u64) -> (Value, u64) {
 }
 
 impl Play<'_> {
+    fn is_three(&self) -> bool {
+        self.terms.version == Version::Three
+    }
+
     fn websocket(&mut self) {
         let mut guard = Guard::open(Arc::new(self.terms.clone()));
         let opening = self.opening();
@@ -207,8 +217,21 @@ impl Play<'_> {
         }
         for _ in 0..due {
             let bytes = self.bytes();
-            match guard.binary(way) {
-                Ok(verdict) => self.binary(way, &bytes, verdict),
+            // (Version 3 says in front of them what they are; now and then something else.)
+            let mut frame = bytes.clone();
+            if self.is_three() {
+                let kind = if self.chance.percent(97) {
+                    4
+                } else {
+                    self.chance.pick_of(&[0, 1, 2, 3, 5, 6, 7, b'4', 255])
+                };
+                frame.insert(0, kind);
+            }
+            match guard.binary(way, frame.first().copied()) {
+                Ok(verdict) => {
+                    self.frame(&frame, verdict);
+                    self.binary(way, &bytes, verdict);
+                }
                 Err(why) => {
                     self.refused_bytes(way, &bytes, why);
                     return false;
@@ -230,69 +253,110 @@ impl Play<'_> {
         let (mut whole, mut single) = (made(), made());
         if !resumed {
             let opening = self.opening();
-            let judged = polling::judge_answer(&mut whole, &self.terms, true, opening.as_bytes());
+            let form = Form::plain(self.terms.version);
+            let mut body = Vec::new();
+            form.append(&mut body, &opening);
+            let judged = polling::judge_answer(&mut whole, &self.terms, true, (form, &body));
             match judged {
-                Ok(judged) => self.opened(&opening, &text_of(judged.body.unwrap().to_vec())),
-                Err(why) => return self.refused_body(Way::Down, &opening, why),
+                Ok(judged) => {
+                    let left = pieces(form, &judged.body.unwrap());
+                    let [(Piece::Text(goes_on), _)] = &left[..] else {
+                        panic!("{left:?}");
+                    };
+                    self.opened(&opening, goes_on);
+                }
+                Err(why) => return self.refused_body(Way::Down, form, &body, why),
             }
         }
-        let mut bodies: Vec<(Way, String)> = self.beginning();
+        let mut bodies: Vec<(Way, Form, Vec<u8>)> = Vec::new();
+        for (way, text) in self.beginning() {
+            let form = Form::plain(self.terms.version);
+            let mut body = Vec::new();
+            form.append(&mut body, &text);
+            bodies.push((way, form, body));
+        }
         for _ in 0..=self.chance.below(3) {
             let way = self.way();
-            bodies.push((way, self.made_body(way)));
+            let (form, body) = self.made_body(way);
+            bodies.push((way, form, body));
         }
-        for (way, body) in bodies {
-            self.made += body.split('\u{1e}').count() as u64;
+        for (way, form, body) in bodies {
             let judged = match way {
-                Way::Up => polling::judge_post(&mut whole, &self.terms, body.as_bytes()),
-                Way::Down => polling::judge_answer(&mut whole, &self.terms, false, body.as_bytes()),
+                Way::Up => polling::judge_post(&mut whole, &self.terms, (form, &body)),
+                Way::Down => polling::judge_answer(&mut whole, &self.terms, false, (form, &body)),
             };
             match judged {
-                Ok(judged) => self.by_body(&mut single, way, &body, &judged),
-                Err(why) => return self.refused_body(way, &body, why),
+                Ok(judged) => self.by_body(&mut single, way, form, &body, &judged),
+                Err(why) => {
+                    self.made += 1;
+                    return self.refused_body(way, form, &body, why);
+                }
             }
         }
     }
 
     /// A body that passed, and its packets one by one.
-    fn by_body(&mut self, single: &mut Conversation, way: Way, body: &str, judged: &Judged) {
+    fn by_body(
+        &mut self,
+        single: &mut Conversation,
+        way: Way,
+        form: Form,
+        body: &[u8],
+        judged: &Judged,
+    ) {
         let after = judged
             .body
             .as_ref()
-            .map_or_else(|| body.to_owned(), |it| text_of(it.to_vec()));
+            .map_or_else(|| body.to_vec(), |it| it.to_vec());
         self.steps.push(json!({
             "t": "body",
-            "s": body,
-            "packets": packets(body),
-            "o": after,
-            "left": packets(&after),
+            "bytes": form == Form::ThreeBytes,
+            "s": shown(form, body),
+            "packets": packets(form, body),
+            "o": shown(form, &after),
+            "left": packets(form, &after),
         }));
-        let mut left: Vec<String> = Vec::new();
-        for packet in body.split('\u{1e}').filter(|_| !body.is_empty()) {
-            let mut out = Vec::new();
-            if packet.starts_with('4') {
-                let verdict = single
-                    .message(way, packet, &self.terms, &mut out)
-                    .expect("what passes among others passes alone");
-                let goes_on = goes_on(verdict, packet, out);
-                self.judged(way, packet, goes_on.as_deref());
-                left.extend(goes_on);
-            } else if let Some(bytes) = packet.strip_prefix('b') {
-                let verdict = single.binary(way).expect("an attachment that is due");
-                self.binary(way, &STANDARD.decode(bytes).unwrap(), verdict);
-                if verdict != Verdict::Drop {
-                    left.push(packet.to_owned());
+        let all = pieces(form, body);
+        self.made += all.len() as u64;
+        let mut left = Vec::new();
+        for (piece, raw) in &all {
+            match piece {
+                Piece::Text(packet) if packet.starts_with('4') => {
+                    let mut out = Vec::new();
+                    let verdict = single
+                        .message(way, packet, &self.terms, &mut out)
+                        .expect("what passes among others passes alone");
+                    let goes_on = goes_on(verdict, packet, out);
+                    self.judged(way, packet, goes_on.as_deref());
+                    match verdict {
+                        Verdict::Pass => form.append_raw(&mut left, raw),
+                        Verdict::Changed => form.append(&mut left, &goes_on.unwrap()),
+                        Verdict::Drop => {}
+                    }
                 }
-            } else {
-                left.push(packet.to_owned());
+                Piece::Text(_) => form.append_raw(&mut left, raw),
+                Piece::Bytes(bytes) => {
+                    let verdict = single.binary(way).expect("an attachment that is due");
+                    self.binary(way, bytes, verdict);
+                    if verdict != Verdict::Drop {
+                        form.append_raw(&mut left, raw);
+                    }
+                }
             }
         }
         if way == Way::Down {
             let replies = single.take_replies();
             self.ours(way, &replies);
-            left.extend(replies);
+            for reply in &replies {
+                form.append(&mut left, reply);
+            }
+            if left.is_empty() && !all.is_empty() {
+                form.append(&mut left, "6");
+            }
         }
-        assert_eq!(after, left.join("\u{1e}"), "of {body:?}");
+        if !all.is_empty() {
+            assert_eq!(after, left, "of {body:?}");
+        }
     }
 
     fn way(&mut self) -> Way {
@@ -304,7 +368,15 @@ impl Play<'_> {
     }
 
     fn message(&mut self, way: Way) -> String {
-        make::message(&mut self.chance, &self.place.pool, way == Way::Up, "me")
+        let text = make::message(&mut self.chance, &self.place.pool, way == Way::Up, "me");
+        // What version 3 says of a namespace is its name and maybe a query.
+        match text.split_once(',') {
+            Some((front, _)) if self.is_three() && text.starts_with("40/") => {
+                let queries = ["", "", "?a=1", "?a=b&c=%2C", "?", "?x?y", "?é", "?/app"];
+                format!("{front}{},", self.chance.pick(&queries))
+            }
+            _ => text,
+        }
     }
 
     fn opening(&mut self) -> String {
@@ -324,6 +396,18 @@ impl Play<'_> {
 
     /// How a connection begins nearly always: `/app` is opened.
     fn beginning(&mut self) -> Vec<(Way, String)> {
+        if self.is_three() {
+            let query = self.chance.pick(&["", "", "?token=x"]);
+            let mut all = vec![
+                (Way::Down, "40".to_owned()),
+                (Way::Up, format!("40/app{query},")),
+                (Way::Down, "40/app,".to_owned()),
+            ];
+            if self.chance.percent(8) {
+                all.truncate(self.chance.below(all.len()));
+            }
+            return all;
+        }
         let mut all = vec![
             (Way::Up, r#"40/app,{"clientId":"c1"}"#.to_owned()),
             (Way::Down, r#"40/app,{"sid":"me","pid":"p1"}"#.to_owned()),
@@ -338,34 +422,63 @@ impl Play<'_> {
         all
     }
 
-    fn made_body(&mut self, way: Way) -> String {
-        let mut parts = Vec::new();
+    fn made_body(&mut self, way: Way) -> (Form, Vec<u8>) {
+        let form = match (self.is_three(), self.chance.percent(50)) {
+            (false, _) => Form::Four,
+            (true, true) => Form::ThreeText,
+            (true, false) => Form::ThreeBytes,
+        };
+        let mut body = Vec::new();
         for _ in 0..=self.chance.below(4) {
             let text = self.message(way);
             let due = text
                 .get(1..)
-                .and_then(|it| socketio::read(it, 0).ok())
+                .and_then(|it| socketio::read(self.terms.version, it, 0).ok())
                 .map_or(0, |it| it.attachments.min(3));
-            parts.push(text);
+            form.append(&mut body, &text);
             for _ in 0..due {
-                let bytes = STANDARD.encode(self.bytes());
-                parts.push(match self.chance.below(100) {
-                    0 => format!("b{}", bytes.trim_end_matches('=')),
-                    1 => format!("b{bytes}="),
-                    2 => "bAB==".to_owned(),
-                    3 => "bA-_A".to_owned(),
-                    4 => "bAA AA".to_owned(),
-                    5 => "bAAAA\n".to_owned(),
+                let bytes = self.bytes();
+                if form == Form::ThreeBytes {
+                    body.push(1);
+                    body.extend((bytes.len() + 1).to_string().bytes().map(|it| it - b'0'));
+                    body.push(255);
+                    body.push(if self.chance.percent(97) { 4 } else { 2 });
+                    body.extend(bytes);
+                    continue;
+                }
+                let bytes = STANDARD.encode(bytes);
+                let kind = match (form, self.chance.percent(97)) {
+                    (Form::Four, _) => "b",
+                    (_, true) => "b4",
+                    (_, false) => self.chance.pick(&["b", "b2", "b44", "4b"]),
+                };
+                let written = match self.chance.below(100) {
+                    0 => format!("{kind}{}", bytes.trim_end_matches('=')),
+                    1 => format!("{kind}{bytes}="),
+                    2 => format!("{kind}AB=="),
+                    3 => format!("{kind}A-_A"),
+                    4 => format!("{kind}AA AA"),
+                    5 => format!("{kind}AAAA\n"),
                     6 => continue,
-                    _ => format!("b{bytes}"),
-                });
+                    _ => format!("{kind}{bytes}"),
+                };
+                form.append(&mut body, &written);
             }
         }
-        let mut body = parts.join("\u{1e}");
-        while self.chance.percent(8) {
-            body = make::spoiled(&mut self.chance, &body);
+        if form == Form::ThreeBytes {
+            while self.chance.percent(8) {
+                let at = self.chance.below(body.len());
+                body[at] = self
+                    .chance
+                    .pick_of(&[0, 1, 2, 9, 10, 255, b'4', b'b', 0xc3]);
+            }
+            return (form, body);
         }
-        body
+        let mut text = text_of(body);
+        while self.chance.percent(8) {
+            text = make::spoiled(&mut self.chance, &text);
+        }
+        (form, text.into_bytes())
     }
 
     fn bytes(&mut self) -> Vec<u8> {
@@ -376,7 +489,7 @@ impl Play<'_> {
 
     /// Writes down a Socket.IO packet that was judged; how many attachments it announces.
     fn judged(&mut self, way: Way, text: &str, goes_on: Option<&str>) -> u32 {
-        let packet = socketio::read(text, 1).unwrap();
+        let packet = socketio::read(self.terms.version, text, 1).unwrap();
         if goes_on.is_none() {
             self.steps.push(json!({ "t": "dropped" }));
             return packet.attachments;
@@ -409,6 +522,13 @@ impl Play<'_> {
         packet.attachments
     }
 
+    /// A WebSocket's binary message as it came, with what version 3 has in front of it.
+    fn frame(&mut self, bytes: &[u8], verdict: Verdict) {
+        if self.is_three() && verdict != Verdict::Drop {
+            self.steps.push(json!({ "t": "frame", "hex": hex(bytes) }));
+        }
+    }
+
     fn binary(&mut self, way: Way, bytes: &[u8], verdict: Verdict) {
         self.steps.push(match verdict {
             Verdict::Drop => json!({ "t": "dropped" }),
@@ -420,14 +540,17 @@ impl Play<'_> {
 
     fn opened(&mut self, opening: &str, goes_on: &str) {
         let own = value::string_member(opening, 1, "sid").unwrap();
-        let sealed = self.terms.seal.seal(Kind::Sid, REPLICA, &own);
+        let sealed = self
+            .terms
+            .seal
+            .seal(self.terms.version.sid(), REPLICA, &own);
         self.steps
             .push(json!({ "t": "opened", "s": opening, "o": goes_on, "sid": sealed }));
     }
 
     fn ours(&mut self, way: Way, messages: &[String]) {
         for text in messages {
-            let packet = socketio::read(text, 1).unwrap();
+            let packet = socketio::read(self.terms.version, text, 1).unwrap();
             self.steps.push(json!({
                 "t": "ours",
                 "w": way as u8,
@@ -439,24 +562,32 @@ impl Play<'_> {
     }
 
     fn refused(&mut self, way: Way, text: &str, why: Refused) {
-        self.refuse(way, text, None, false, why);
+        self.refuse(way, text, None, None, why);
     }
 
-    fn refused_body(&mut self, way: Way, body: &str, why: Refused) {
-        self.refuse(way, body, None, true, why);
+    fn refused_body(&mut self, way: Way, form: Form, body: &[u8], why: Refused) {
+        self.refuse(way, &shown(form, body), None, Some(form), why);
     }
 
     fn refused_bytes(&mut self, way: Way, bytes: &[u8], why: Refused) {
-        self.refuse(way, "", Some(&hex(bytes)), false, why);
+        self.refuse(way, "", Some(&hex(bytes)), None, why);
     }
 
-    fn refuse(&mut self, way: Way, text: &str, hex: Option<&str>, body: bool, why: Refused) {
+    fn refuse(
+        &mut self,
+        way: Way,
+        text: &str,
+        hex: Option<&str>,
+        body: Option<Form>,
+        why: Refused,
+    ) {
         self.steps.push(json!({
             "t": "refused",
             "w": way as u8,
             "s": text,
             "hex": hex,
-            "body": body,
+            "body": body.is_some(),
+            "bytes": body == Some(Form::ThreeBytes),
             "why": why.to_string(),
         }));
     }
@@ -470,14 +601,67 @@ fn goes_on(verdict: Verdict, text: &str, out: Vec<u8>) -> Option<String> {
     }
 }
 
+/// A packet of a body.
+#[derive(Debug)]
+enum Piece {
+    Text(String),
+    /// An attachment, without what says that it is one.
+    Bytes(Vec<u8>),
+}
+
+/// The packets of a polling body, and each as it stands there.
+fn pieces(form: Form, body: &[u8]) -> Vec<(Piece, Vec<u8>)> {
+    if form == Form::Four {
+        let text = std::str::from_utf8(body).unwrap();
+        return text
+            .split('\u{1e}')
+            .filter(|_| !text.is_empty())
+            .map(|it| {
+                let piece = match it.strip_prefix('b') {
+                    Some(bytes) => Piece::Bytes(STANDARD.decode(bytes).unwrap()),
+                    None => Piece::Text(it.to_owned()),
+                };
+                (piece, it.as_bytes().to_vec())
+            })
+            .collect();
+    }
+    let mut found = Vec::new();
+    let mut parts = Parts::new(form, body).unwrap();
+    while let Some((part, at)) = parts.next().unwrap() {
+        let raw = body[at].to_vec();
+        let piece = match part {
+            Part::Text(text) => Piece::Text(text.to_owned()),
+            Part::Bytes(_) if form == Form::ThreeText => {
+                let at = raw.iter().position(|it| *it == b':').unwrap();
+                Piece::Bytes(STANDARD.decode(&raw[at + 3..]).unwrap())
+            }
+            Part::Bytes(_) => {
+                let at = raw.iter().position(|it| *it == 255).unwrap();
+                Piece::Bytes(raw[at + 2..].to_vec())
+            }
+        };
+        found.push((piece, raw));
+    }
+    found
+}
+
 /// The packets of a polling body, binary ones as `b` and what they are in hexadecimal digits.
-fn packets(body: &str) -> Vec<String> {
-    body.split('\u{1e}')
-        .map(|it| match it.strip_prefix('b') {
-            Some(bytes) => format!("b{}", hex(&STANDARD.decode(bytes).unwrap())),
-            None => it.to_owned(),
+fn packets(form: Form, body: &[u8]) -> Vec<String> {
+    pieces(form, body)
+        .into_iter()
+        .map(|(piece, _)| match piece {
+            Piece::Text(text) => text,
+            Piece::Bytes(bytes) => format!("b{}", hex(&bytes)),
         })
         .collect()
+}
+
+/// A body as it is written down: in hexadecimal digits where it is no text.
+fn shown(form: Form, body: &[u8]) -> String {
+    match form {
+        Form::Four | Form::ThreeText => text_of(body.to_vec()),
+        Form::ThreeBytes => hex(body),
+    }
 }
 
 fn number(kind: socketio::Kind) -> u8 {

@@ -2,10 +2,34 @@
 // conversations as the guard judged them, with its own reading of each packet; each line that goes says how many packets were
 // read alike, what was read otherwise, and what the official parsers make of those that the guard refused.
 import { createRequire } from 'node:module';
+import { parse } from 'node:url';
 
 const require = createRequire(new URL('../live/package.json', import.meta.url));
-const engine = require('engine.io-parser');
-const { Decoder } = require('socket.io-parser');
+const four = require('engine.io-parser');
+const three = require('engine.io-parser-3');
+
+/** The official parsers of both versions, called alike. */
+const VERSIONS = {
+  4: {
+    Decoder: require('socket.io-parser').Decoder,
+    packet: (it) => four.decodePacket(it, 'nodebuffer'),
+    payload: (it) => four.decodePayload(it, 'nodebuffer'),
+    held: (decoder) => decoder.reconstructor?.packet,
+    namespace: (it) => it.nsp,
+  },
+  3: {
+    Decoder: require('socket.io-parser-3').Decoder,
+    packet: (it) => three.decodePacket(it, 'nodebuffer'),
+    payload: (it) => {
+      const found = [];
+      three.decodePayload(it, 'nodebuffer', (packet) => { found.push(packet); });
+      return found;
+    },
+    held: (decoder) => decoder.reconstructor?.reconPack,
+    // As socket.io 2 reads it, which takes what is behind it for a query.
+    namespace: (it) => (it.type === 0 ? parse(it.nsp).pathname : it.nsp),
+  },
+};
 
 const UP = 0;
 // Past the decoder's own limit of 10 a server closes what the guard lets through; here it is the readings that count.
@@ -36,8 +60,9 @@ const without = (object, ...keys) => Object.fromEntries(Object.entries(object).f
 
 /** One official decoder, which tells what it holds of a packet whose attachments are still due. */
 class Track {
-  constructor() {
-    this.decoder = new Decoder({ maxAttachments: MOST_ATTACHMENTS });
+  constructor(version) {
+    this.version = version;
+    this.decoder = new version.Decoder({ maxAttachments: MOST_ATTACHMENTS });
     this.decoder.on('decoded', (packet) => { this.whole = packet; });
   }
 
@@ -45,11 +70,13 @@ class Track {
   take(packet) {
     this.whole = undefined;
     this.decoder.add(packet);
-    return this.whole ?? this.decoder.reconstructor?.packet;
+    const found = this.whole ?? this.version.held(this.decoder);
+    // (Version 3's decoder still calls them binary when their bytes are in.)
+    return found && { ...found, type: { 5: 2, 6: 3 }[found.type] ?? found.type };
   }
 
   text(text) {
-    const { type, data } = engine.decodePacket(text, 'nodebuffer');
+    const { type, data } = this.version.packet(text);
     if (type !== 'message' || typeof data !== 'string') throw new Error(`no message but ${type}`);
     return this.take(data);
   }
@@ -57,7 +84,9 @@ class Track {
 
 class Conversation {
   constructor(it, lists) {
-    Object.assign(this, { it, lists, sent: [new Track(), new Track()], passed: [new Track(), new Track()] });
+    const version = VERSIONS[it.version ?? 4];
+    const track = () => new Track(version);
+    Object.assign(this, { it, lists, version, sent: [track(), track()], passed: [track(), track()] });
     this.sids = new Map();
     this.open = new Set();
     this.alike = 0;
@@ -79,21 +108,21 @@ class Conversation {
 
   /** A packet of the transport's own. */
   transport({ s }) {
-    const { type, data } = engine.decodePacket(s, 'nodebuffer');
+    const { type, data } = this.version.packet(s);
     return type !== TYPES[s[0]] || (data ?? '') !== s.slice(1) ? `the transport's ${type}` : null;
   }
 
   /** An open packet: the sealed id in place of the own one, and nothing else. */
   opened({ s, o, sid }) {
-    const [was, is] = [s, o].map((text) => JSON.parse(engine.decodePacket(text, 'nodebuffer').data));
+    const [was, is] = [s, o].map((text) => JSON.parse(this.version.packet(text).data));
     return canon(is) !== canon({ ...was, sid }) || typeof was.sid !== 'string' ? 'an open packet' : null;
   }
 
   /** A polling body: the same packets as ours, before and after. */
-  body({ s, packets, o, left }) {
+  body({ s, packets, o, left, bytes }) {
     for (const [text, list] of [[s, packets], [o, left]]) {
       if (text === '') continue;
-      const theirs = engine.decodePayload(text, 'nodebuffer');
+      const theirs = this.version.payload(bytes ? Buffer.from(text, 'hex') : text);
       if (theirs.length !== list.length) return `${theirs.length} packets instead of ${list.length}`;
       for (const [at, { type, data }] of theirs.entries()) {
         const ours = list[at];
@@ -119,11 +148,11 @@ class Conversation {
       if (w !== UP && (read.type === 2 || read.type === 3 || read.type === 4)) return this.end(`down: ${error.message}`);
       return `refused there (${error.message})`;
     }
-    const facts = [theirs.type, theirs.nsp, theirs.id ?? null, theirs.attachments ?? 0];
+    const facts = [theirs.type, this.version.namespace(theirs), theirs.id ?? null, theirs.attachments ?? 0];
     const ours = [read.type, read.nsp, read.id, read.attachments];
     if (canon(facts) !== canon(ours)) return `${JSON.stringify(facts)} instead of ${JSON.stringify(ours)}`;
     if (read.data !== null && canon(theirs.data) !== read.data) return `its data ${canon(theirs.data)} instead of ${read.data}`;
-    const allowed = w === UP ? this.up(theirs) : this.down(theirs, seal);
+    const allowed = w === UP ? this.up({ ...theirs, nsp: facts[1] }) : this.down(theirs, seal);
     if (typeof allowed === 'string') return allowed;
     let arrived;
     try {
@@ -205,9 +234,15 @@ class Conversation {
       this.open.add(nsp);
       if (typeof data?.sid === 'string') this.sids.set(nsp, data.sid);
       else this.sids.delete(nsp);
-    } else if (type === 1 || type === 4) {
+    } else if (type === 1 || (type === 4 && this.it.version !== 3)) {
       this.open.delete(nsp);
     }
+  }
+
+  /** A WebSocket's binary message of version 3. */
+  frame({ hex }) {
+    const { type, data } = this.version.packet(Buffer.from(hex, 'hex'));
+    return type !== 'message' || data.toString('hex') !== hex.slice(2) ? `bytes that are a ${type}` : null;
   }
 
   /** A binary message that goes on. */
@@ -241,11 +276,11 @@ class Conversation {
   }
 
   /** What the guard refused: would it have been taken here? */
-  refused({ w, s, body, hex, why }, refused) {
+  refused({ w, s, body, bytes, hex, why }, refused) {
     let accepts = true;
     try {
       if (hex !== null) this.sent[w].take(Buffer.from(hex, 'hex'));
-      const packets = body ? engine.decodePayload(s, 'nodebuffer') : hex === null ? [engine.decodePacket(s, 'nodebuffer')] : [];
+      const packets = body ? this.version.payload(bytes ? Buffer.from(s, 'hex') : s) : hex === null ? [this.version.packet(s)] : [];
       for (const { type, data } of packets) {
         if (type === 'error') throw new Error('engine.io');
         if (type === 'message') this.sent[w].take(data);

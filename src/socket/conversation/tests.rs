@@ -237,6 +237,7 @@ fn w10_a_server_opens_no_namespace_that_nobody_asked_for() {
         assert_eq!(judge(Way::Down, r#"42["a"]"#), Ok(whole));
         assert_eq!(judge(Way::Up, r#"42["a"]"#).is_ok(), opens);
         assert!(judge(Way::Down, "40/other,").is_err());
+        assert!(judge(Way::Down, "40/app?x,").is_err());
     }
 }
 
