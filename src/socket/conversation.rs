@@ -522,7 +522,6 @@ impl Conversation {
         }
         let verdict = match (terms.version, packet.payload) {
             (Version::Four, Some(at)) => rewrite_auth(text, at, terms, out)?,
-            (Version::Four, None) => Verdict::Pass,
             (Version::Three, Some(_)) => return Err(Refused::Grammar("CONNECT with a payload")),
             // The server opens that one by itself.
             (Version::Three, None) if packet.namespace == "/" => {
@@ -533,7 +532,7 @@ impl Conversation {
                 out.extend_from_slice(notice::packet('0', packet.namespace, "").as_bytes());
                 Verdict::Changed
             }
-            (Version::Three, None) => Verdict::Pass,
+            (Version::Four | Version::Three, None) => Verdict::Pass,
         };
         if !terms.admits(packet.namespace) || !self.is_open(terms) {
             out.clear();

@@ -127,20 +127,6 @@ impl<'a> Parts<'a> {
         })
     }
 
-    /// The next, and where it stands with all that says how long it is.
-    pub fn next(&mut self) -> Result<Option<(Part<'a>, Range<usize>)>, Refused> {
-        if self.done {
-            return Ok(None);
-        }
-        let start = self.at;
-        let (part, end) = match self.form {
-            Form::Four => self.four(start)?,
-            Form::ThreeText => self.three_text(start)?,
-            Form::ThreeBytes => self.three_bytes(start)?,
-        };
-        Ok(Some((part, start..end)))
-    }
-
     fn four(&mut self, start: usize) -> Result<(Part<'a>, usize), Refused> {
         let rest = self.body.get(start..).unwrap_or_default();
         let end = memchr::memchr(SEPARATOR, rest).map_or(self.body.len(), |it| start + it);
@@ -208,6 +194,26 @@ impl<'a> Parts<'a> {
     }
 }
 
+impl<'a> Iterator for Parts<'a> {
+    /// The packet, and where it stands with all that says how long it is.
+    type Item = Result<(Part<'a>, Range<usize>), Refused>;
+
+    /// Nothing after what was refused.
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.done {
+            return None;
+        }
+        let start = self.at;
+        let found = match self.form {
+            Form::Four => self.four(start),
+            Form::ThreeText => self.three_text(start),
+            Form::ThreeBytes => self.three_bytes(start),
+        };
+        self.done |= found.is_err();
+        Some(found.map(|(part, end)| (part, start..end)))
+    }
+}
+
 /// A length of at least 1, from digits that count from `zero`, in the one way to write it.
 fn length(digits: &[u8], zero: u8) -> Option<usize> {
     let first = digits.first()?.checked_sub(zero)?;
@@ -251,10 +257,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn all(form: Form, body: &[u8]) -> Result<Vec<String>, Refused> {
-        let mut parts = Parts::new(form, body)?;
         let mut found = Vec::new();
         let mut end = 0;
-        while let Some((part, at)) = parts.next()? {
+        for part in Parts::new(form, body)? {
+            let (part, at) = part?;
             assert!(at.start >= end && at.end <= body.len());
             end = at.end;
             found.push(match part {
@@ -377,8 +383,8 @@ mod tests {
                 }
                 prop_assert_eq!(&all(form, &body).unwrap(), &packets);
                 let mut again = Vec::new();
-                let mut parts = Parts::new(form, &body).unwrap();
-                while let Some((_, at)) = parts.next().unwrap() {
+                for part in Parts::new(form, &body).unwrap() {
+                    let (_, at) = part.unwrap();
                     form.append_raw(&mut again, &body[at]);
                 }
                 prop_assert_eq!(again, body);

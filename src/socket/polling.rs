@@ -108,11 +108,11 @@ fn judge(
         Way::Up => terms.max_packets,
         Way::Down => usize::MAX,
     };
-    let mut parts = Parts::new(form, body)?;
     let (mut out, mut scratch) = (Vec::new(), Vec::new());
     let (mut changed, mut used, mut opening, mut closes) = (false, false, None, false);
     let (mut count, mut before) = (0, 0);
-    while let Some((part, at)) = parts.next()? {
+    for part in Parts::new(form, body)? {
+        let (part, at) = part?;
         if count >= most {
             return Err(Refused::TooManyPackets);
         }

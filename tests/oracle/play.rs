@@ -626,8 +626,8 @@ fn pieces(form: Form, body: &[u8]) -> Vec<(Piece, Vec<u8>)> {
             .collect();
     }
     let mut found = Vec::new();
-    let mut parts = Parts::new(form, body).unwrap();
-    while let Some((part, at)) = parts.next().unwrap() {
+    for part in Parts::new(form, body).unwrap() {
+        let (part, at) = part.unwrap();
         let raw = body[at].to_vec();
         let piece = match part {
             Part::Text(text) => Piece::Text(text.to_owned()),
