@@ -36,10 +36,11 @@ stay() {
 tell() {
     local name=$1 status=$2
     awk -v name="$name" '
+        /inline 8-bit counters/ { for (i = 1; i < NF; i++) if ($(i + 1) == "inline") { all = $i; sub(/^\(/, "", all) } }
         / cov: / { for (i = 1; i < NF; i++) { if ($i == "cov:") cov = $(i + 1); if ($i == "ft:") ft = $(i + 1); if ($i == "corp:") corp = $(i + 1) } }
         /^stat::number_of_executed_units/ { execs = $2 }
         /^stat::average_exec_per_sec/ { rate = $2 }
-        END { sub("/.*", "", corp); printf "%-12s %12d execs %8d /s   cov %6d   ft %6d   corpus %5d\n", name, execs, rate, cov, ft, corp }
+        END { sub("/.*", "", corp); printf "%-12s %12d execs %8d /s   cov %6d of %d   ft %6d   corpus %5d\n", name, execs, rate, cov, all, ft, corp }
     ' "$logs/$name.log"
     [ "$status" -eq 0 ] && return
     echo "fuzz: $name fell over:"

@@ -6,7 +6,7 @@
 
 use http::Method;
 use libfuzzer_sys::fuzz_target;
-use portcullis::socket::{engineio, seal::Kind};
+use portcullis::socket::engineio::{self, Version};
 use portcullis_fuzz::{REPLICA, socketio, terms};
 
 fuzz_target!(|text: &str| {
@@ -29,30 +29,38 @@ fuzz_target!(|text: &str| {
             || (key == "transport"
                 && matches!(value.as_str(), "polling" | "websocket" | "webtransport"))
     });
-    match engineio::recognise(&method, target, websocket) {
-        Ok(None) => assert!(!is_engine, "Engine.IO passes for something else"),
-        Err(_) => {}
-        Ok(Some(request)) => {
-            assert!(is_engine);
-            let sent = request.target(Some("OWN"));
-            let one = |pairs: &[(String, String)], key: &str| {
-                let mut found = pairs.iter().filter(|it| it.0 == key);
-                let value = found.next().map(|it| it.1.clone());
-                assert!(found.next().is_none(), "{key} twice: {sent}");
-                value
-            };
-            let after = read(&sent);
-            assert_eq!(one(&after, "EIO").as_deref(), Some("4"));
-            assert_eq!(one(&after, "sid").as_deref(), Some("OWN"));
-            assert_eq!(one(&after, "transport"), one(&pairs, "transport"));
-            assert_eq!(one(&after, "j"), None, "JSONP");
-            assert_eq!(one(&pairs, "sid"), request.sid);
-            assert!(websocket || request.sid.is_some() || method == Method::GET);
-            let path = |it: &str| it.split('?').next().map(str::to_owned);
-            assert_eq!(path(&sent), path(target));
-            let again = engineio::recognise(&method, &sent, websocket);
-            let again = again.expect("it is served").expect("it is Engine.IO");
-            assert_eq!(again.target(Some("OWN")), sent);
+    for eio3 in [false, true] {
+        match engineio::recognise(&method, target, websocket, eio3) {
+            Ok(None) => assert!(!is_engine, "Engine.IO passes for something else"),
+            Err(_) => {}
+            Ok(Some(request)) => {
+                // (A path of socket.io's own is enough where version 3 is served.)
+                assert!(is_engine || eio3);
+                let sent = request.target(Some("OWN"));
+                let one = |pairs: &[(String, String)], key: &str| {
+                    let mut found = pairs.iter().filter(|it| it.0 == key);
+                    let value = found.next().map(|it| it.1.clone());
+                    assert!(found.next().is_none(), "{key} twice: {sent}");
+                    value
+                };
+                let after = read(&sent);
+                // As a server of both tells them apart.
+                let is_four = one(&pairs, "EIO").as_deref() == Some("4");
+                assert_eq!(request.version == Version::Four, is_four);
+                assert!(is_four || eio3, "version 3 where nobody asked for it");
+                let digit = if is_four { "4" } else { "3" };
+                assert_eq!(one(&after, "EIO").as_deref(), Some(digit));
+                assert_eq!(one(&after, "sid").as_deref(), Some("OWN"));
+                assert_eq!(one(&after, "transport"), one(&pairs, "transport"));
+                assert_eq!(one(&after, "j"), None, "JSONP");
+                assert_eq!(one(&pairs, "sid"), request.sid);
+                assert!(websocket || request.sid.is_some() || method == Method::GET);
+                let path = |it: &str| it.split('?').next().map(str::to_owned);
+                assert_eq!(path(&sent), path(target));
+                let again = engineio::recognise(&method, &sent, websocket, eio3);
+                let again = again.expect("it is served").expect("it is Engine.IO");
+                assert_eq!(again.target(Some("OWN")), sent);
+            }
         }
     }
 });
@@ -62,11 +70,12 @@ fn open(packet: &str) {
     if !packet.starts_with('0') {
         return;
     }
-    let Ok(opening) = engineio::seal_open(packet, &terms.seal, REPLICA, &mut out) else {
+    let (version, seal) = (Version::Four, &terms.seal);
+    let Ok(opening) = engineio::seal_open(version, packet, seal, REPLICA, &mut out) else {
         return;
     };
     let out = std::str::from_utf8(&out).expect("text stays text");
-    let opened = terms.seal.open(Kind::Sid, &opening.sealed).expect("ours");
+    let opened = seal.open(version.sid(), &opening.sealed).expect("ours");
     assert_eq!((opened.id, opened.replica), (opening.own.as_str(), REPLICA));
     let after = socketio::parse(&out[1..]).expect("JSON stays JSON");
     let before = socketio::parse(&packet[1..]).expect("JSON was sealed");

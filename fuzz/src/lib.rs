@@ -12,6 +12,7 @@ use portcullis::{
     },
 };
 
+pub mod polling;
 pub mod socketio;
 
 /// The replica that every connection leads to.

@@ -184,3 +184,96 @@ pub fn check_down(text: &str, terms: &Terms) -> Option<(String, Option<String>)>
     }
     Some((packet.namespace.to_owned(), sid))
 }
+
+/// Panics where a message to uibuilder goes on without one `_auth`, ours, in its first argument, or
+/// where one to anybody else was annotated.
+pub fn check_annotated(came: &str, goes_on: &str) {
+    let packet = read(&goes_on[1..]).unwrap_or_else(|| panic!("no packet: {goes_on:?}"));
+    let Some(json) = packet.payload.filter(|_| packet.kind == 2 || packet.kind == 5) else {
+        return;
+    };
+    let Ok(event) = serde_json::from_str::<Vec<Shape>>(&without_surrogates(json)) else {
+        return; // a number that does not fit here: `check_up` has seen that it is JSON
+    };
+    let Some(Shape::Text(name)) = event.first() else {
+        panic!("an event without a name: {goes_on:?}");
+    };
+    let ours = r#""_auth":{"userValidated":false}"#;
+    if name != "uiBuilderClient" && name != "uiBuilderControl" {
+        assert!(!goes_on.contains(ours) || came.contains(ours), "annotated: {goes_on:?}");
+        return;
+    }
+    let Some(Shape::Object(members)) = event.get(1) else {
+        panic!("nothing to hold an annotation: {goes_on:?}");
+    };
+    let mut found = members.iter().filter(|it| it.0 == "_auth");
+    let Some((_, Shape::Object(auth))) = found.next() else {
+        panic!("no annotation: {goes_on:?}");
+    };
+    assert!(found.next().is_none(), "two of them: {goes_on:?}");
+    let [(key, Shape::Other)] = &auth[..] else {
+        panic!("not ours: {goes_on:?}");
+    };
+    assert!(key == "userValidated" && goes_on.contains(ours), "not ours: {goes_on:?}");
+}
+
+/// JSON, with every member of an object, those too that a map would hold once.
+#[derive(Debug)]
+enum Shape {
+    Object(Vec<(String, Shape)>),
+    Text(String),
+    Other,
+}
+
+impl<'de> serde::Deserialize<'de> for Shape {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Visitor)
+    }
+}
+
+struct Visitor;
+
+impl<'de> serde::de::Visitor<'de> for Visitor {
+    type Value = Shape;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Shape, A::Error> {
+        let mut all = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            all.push(member);
+        }
+        Ok(Shape::Object(all))
+    }
+
+    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Shape, A::Error> {
+        while seq.next_element::<Shape>()?.is_some() {}
+        Ok(Shape::Other)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Shape, E> {
+        Ok(Shape::Text(text.to_owned()))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Shape, E> {
+        Ok(Shape::Other)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Shape, E> {
+        Ok(Shape::Other)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Shape, E> {
+        Ok(Shape::Other)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Shape, E> {
+        Ok(Shape::Other)
+    }
+
+    fn visit_unit<E>(self) -> Result<Shape, E> {
+        Ok(Shape::Other)
+    }
+}
