@@ -77,7 +77,7 @@ if stay target/planted socketio planted; then
     tell planted 0
     echo "fuzz: the planted bug was NOT found in $seconds s"
     failed=$((failed + 1))
-elif grep -aqE 'goes up: ' "$logs/planted.log"; then
+elif grep -aqE 'goes (up|down): ' "$logs/planted.log"; then
     after=$(sed -n 's/^stat::number_of_executed_units: *//p' "$logs/planted.log")
     echo "fuzz: the planted bug was found after ${after:-?} execs:"
     grep -a -A1 'panicked at' "$logs/planted.log" | tail -1 | cut -c1-200 | sed 's/^/    /'

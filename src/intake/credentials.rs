@@ -97,7 +97,8 @@ fn is_cookie_of_ours(crumb: &[u8], found: &mut Credentials) -> bool {
 }
 
 fn take_bearer(headers: &mut HeaderMap, is_ours: fn(&str) -> bool, found: &mut Credentials) {
-    let ours = |it: &HeaderValue| it.to_str().is_ok_and(is_ours);
+    // (Other bytes behind one of ours do not make it somebody else's.)
+    let ours = |it: &HeaderValue| is_ours(&String::from_utf8_lossy(it.as_bytes()));
     if !headers.get_all(header::AUTHORIZATION).iter().any(ours) {
         return;
     }
@@ -119,6 +120,10 @@ fn take_subprotocol(headers: &mut HeaderMap, found: &mut Credentials) {
     if !headers.contains_key(&name) {
         return;
     }
+    // Subprotocols are tokens (RFC 6455, section 4.1): a line of other bytes offers none, and does
+    // not go on, for one of ours may stand in it.
+    let is_odd = |it: &HeaderValue| it.to_str().is_err();
+    let odd = headers.get_all(&name).iter().any(is_odd);
     let ours = |it: &str| it == SUBPROTOCOL || it.starts_with(SUBPROTOCOL_TOKEN);
     let offers: Vec<String> = headers
         .get_all(&name)
@@ -128,7 +133,7 @@ fn take_subprotocol(headers: &mut HeaderMap, found: &mut Credentials) {
         .map(|it| it.trim().to_owned())
         .filter(|it| !it.is_empty())
         .collect();
-    if !offers.iter().any(|it| ours(it)) {
+    if !odd && !offers.iter().any(|it| ours(it)) {
         return;
     }
     for token in offers
@@ -164,7 +169,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             let name: http::HeaderName = name.parse().unwrap();
-            headers.append(name, value.parse().unwrap());
+            headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         join_cookies(&mut headers);
         let found = take(&mut headers, ours);
@@ -255,5 +260,28 @@ mod tests {
         let (headers, found) = taken(&[("sec-websocket-protocol", "portcullisx, v1")]);
         assert_eq!(found.subprotocol, None);
         assert_eq!(headers["sec-websocket-protocol"], "portcullisx, v1");
+    }
+
+    #[test]
+    fn bytes_behind_a_bearer_of_ours_do_not_carry_it_past_us() {
+        let (headers, found) = taken(&[("authorization", "Bearer ours.a.b é")]);
+        assert!(headers.is_empty());
+        assert_eq!(found.bearer.as_deref(), Some(""));
+    }
+
+    #[test]
+    fn a_line_of_subprotocols_that_are_none_does_not_carry_a_token_past_us() {
+        for odd in [
+            "portcullis.token.T, é",
+            "é, portcullis, portcullis.token.T",
+            "é",
+        ] {
+            let line = ("sec-websocket-protocol", odd);
+            let (headers, found) = taken(&[line]);
+            assert!(headers.is_empty(), "{odd}");
+            assert_eq!(found.subprotocol, None, "{odd}");
+            let (headers, _) = taken(&[line, ("sec-websocket-protocol", "mqtt")]);
+            assert_eq!(headers["sec-websocket-protocol"], "mqtt");
+        }
     }
 }

@@ -106,9 +106,12 @@ pub fn recognise(
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let pairs = query.split('&').filter(|it| !it.is_empty());
     let mut found: [Option<Cow<'_, str>>; 5] = Default::default();
-    let mut twisted = false;
+    let (mut twisted, mut by_transport) = (false, false);
     for (raw, value) in pairs.clone().map(split) {
         let key = decoded(raw);
+        // Of several one server takes the last, another the first: any of them tells.
+        by_transport |= key == "transport"
+            && matches!(&*decoded(value), "polling" | "websocket" | "webtransport");
         let place = KEYS.iter().zip(&mut found).find(|(it, _)| **it == key);
         if let Some((_, place)) = place {
             twisted |= raw != key || place.is_some();
@@ -116,12 +119,7 @@ pub fn recognise(
         }
     }
     let [eio, transport, sid, jsonp, _] = found;
-    let by_query = eio.is_some()
-        || matches!(
-            transport.as_deref(),
-            Some("polling" | "websocket" | "webtransport")
-        );
-    if !by_query {
+    if eio.is_none() && !by_transport {
         let script = matches!(*method, Method::GET | Method::HEAD)
             && !websocket
             && transport.is_none()
@@ -316,6 +314,8 @@ mod tests {
             "/?EIO=4&EIO=4&transport=polling",
             "/?EIO=3&EIO=4&transport=polling",
             "/?EIO=4&transport=polling&transport=websocket",
+            "/?transport=polling&transport=x",
+            "/?transport=x&transport=websocket",
             "/?EIO=4&transport=polling&s%69d=x",
             "/?EIO=4&transport=polling&sid=x&sid=y",
         ] {
