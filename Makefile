@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test live lint bench fuzz red soak image clean
+.PHONY: help demo test live lint release bench fuzz red soak image clean
 
 SETUP := tests/live/setup.sh
 TOOLS := $(CURDIR)/.work/tools
@@ -33,9 +33,14 @@ live: ## the live tests alone; make live ARGS=ending for some of them
 lint: ## fmt, clippy, doc, one crypto provider, deny, typos
 	@tests/lint.sh
 
+release: ## the fastest binary: built to count, put to work, built again; target/pgo/portcullis
+	@$(SETUP) bench
+	@benches/pgo.sh
+
 bench: ## everything that docs/performance.md tells, beside five peers; make bench ARGS=sockets-idle for some of it
 	@$(SETUP) bench
-	@cargo build --locked --release --bin portcullis --example load
+	@benches/pgo.sh again
+	@cargo build --locked --release --example load
 	@node benches/run.mjs $(ARGS)
 
 fuzz: ## a minute of every parser of hostile bytes (FUZZ_SECONDS=60)

@@ -5,6 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { Bench, versions } from './lib/bench.mjs';
 import { stopAll } from './lib/process.mjs';
+import { program } from './peers/portcullis.mjs';
 import { rounds, seconds } from './lib/rounds.mjs';
 import { show, table, verdict } from './lib/table.mjs';
 
@@ -24,7 +25,7 @@ function machine() {
 
 async function main() {
   const began = Date.now();
-  const head = [`${new Date().toISOString().slice(0, 16)}Z; ${machine()}.`, `${await versions()}.`,
+  const head = [`${new Date().toISOString().slice(0, 16)}Z; ${machine()}.`, `${await versions()} (${program}).`,
     `${rounds} interleaved rounds of ${seconds} s; medians; ratios are medians of the rounds' own ratios to nginx without authentication.`];
   const bench = new Bench();
   await bench.open();

@@ -4,7 +4,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { answers, folder, freePort, run, start } from '../lib/process.mjs';
 
-export const program = process.env.PORTCULLIS_BIN ?? 'target/release/portcullis';
+export const program = process.env.PORTCULLIS_BIN ?? 'target/pgo/portcullis';
 
 /** A gateway of its own folder: the gateway watches where its configuration lies, and others write beside it. */
 export async function gateway(bench, name, tenants, { docker = '[]', root = 'root_domain = "example.test"' } = {}) {

