@@ -1,6 +1,6 @@
 // Counts of an instrumented program, from LLVM's raw form (`*.profraw` in the folder that is named) into its text form.
 // The raw form changes with the compiler, and Debian's llvm-profdata is older than ours; the text form has stayed.
-// Source: LLVM's compiler-rt/include/profile/InstrProfData.inc, raw version 10 (LLVM 19 to 22).
+// Source: LLVM's compiler-rt/include/profile/InstrProfData.inc, raw version 10 (LLVM 22).
 import { createHash } from 'node:crypto';
 import { readFileSync, readdirSync } from 'node:fs';
 import path from 'node:path';
