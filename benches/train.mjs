@@ -1,7 +1,7 @@
 // What a profile is recorded of (benches/pgo.sh): the work that the bench measures, done once by a build that counts.
 // All load goes to 127.0.0.1 and is bounded; every process that is started here is ended here.
 import { Bench } from './lib/bench.mjs';
-import { http1, http2, idle, ours } from './lib/load.mjs';
+import { http1, http2, ours } from './lib/load.mjs';
 import { stopAll } from './lib/process.mjs';
 
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, async () => { await stopAll(); process.exit(1); });
@@ -15,8 +15,6 @@ try {
   await http2(gate, 3);
   for (const inFlight of [1, 16]) await ours('rounds', gate, { host: bench.socketHost, 'in-flight': inFlight, seconds: 3 });
   for (const resume of [false, true]) await ours('connects', gate, { resume, seconds: 2 });
-  const open = await idle(gate, { host: bench.socketHost, sockets: 200 });
-  await open.close();
   code = 0;
 } catch (error) {
   console.error(error);
