@@ -1,0 +1,8 @@
+guard: a packet's length is written in one way
+file: src/socket/payload.rs
+test: lib w12_a_length_is_written_in_one_way
+--- old
+    if first == 0 || digits.len() > MOST_DIGITS {
+--- new
+    if digits.len() > MOST_DIGITS {
+--- end
