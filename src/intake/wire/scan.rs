@@ -468,6 +468,8 @@ impl Wire {
             self.state = State::EndLf;
             return rest;
         }
+        // Every line costs something, and the same however it is cut.
+        self.head += 1;
         self.name = Name::default();
         self.state = State::TrailerName;
         bytes
@@ -505,8 +507,7 @@ impl Wire {
     }
 
     fn trailer_bytes(&mut self, bytes: usize) -> Result<(), Malformed> {
-        // An empty line costs something too.
-        self.head += bytes + 1;
+        self.head += bytes;
         if self.head > TRAILERS {
             Err(Malformed::Framing)
         } else {
@@ -641,6 +642,17 @@ mod tests {
         ] {
             let request = post("Transfer-Encoding: chunked\r\n", body);
             assert_eq!(verdict(&request), Err(Malformed::Framing), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn s3_trailers_are_counted_alike_however_they_are_cut() {
+        for (length, good) in [(5000, true), (8300, false)] {
+            let trailer = format!("0\r\nX: {}\r\n\r\n", "a".repeat(length));
+            let request = post("Transfer-Encoding: chunked\r\n", &trailer);
+            let mut wire = Wire::new(BOUNDS);
+            let in_pieces = request.chunks(1).all(|it| wire.feed(it).is_ok());
+            assert_eq!((verdict(&request).is_ok(), in_pieces), (good, good));
         }
     }
 

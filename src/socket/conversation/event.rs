@@ -145,9 +145,18 @@ impl Spoken<'_> {
     /// Whether, on the control channel, it is for us: it hands in a token and says nothing else.
     pub(super) fn hands_in_a_token(&self) -> Result<bool, Refused> {
         let said = sole(self.text, &self.marked, "uibuilderCtrl")?;
-        Ok(said
-            .and_then(|it| plain(self.text, it))
-            .is_some_and(|it| HANDS_IN.contains(&it)))
+        let Some(said) = said.filter(|it| it.kind == json::Kind::String) else {
+            return Ok(false);
+        };
+        let mut found = false;
+        for word in HANDS_IN {
+            match json::means(slice(self.text, said.value.clone()), word) {
+                Same::No => {}
+                Same::Plainly => found = true,
+                Same::Disguised => return Err(Refused::Grammar("a control message in disguise")),
+            }
+        }
+        Ok(found)
     }
 
     /// Writes what goes on of it, where that is not what came. `own_sid` is the client's
@@ -235,9 +244,18 @@ impl Spoken<'_> {
             Some((at, json::Kind::Object)) => (at, Some(self.members(at)?)),
             Some((at, json::Kind::String | json::Kind::Scalar | json::Kind::Null)) => (at, None),
         };
-        // (A placeholder becomes bytes: an `_auth` beside it would be lost.)
         let is = |member: &Member, word| json::means(slice(text, member.key.clone()), word);
-        let members = members.filter(|it| it.iter().all(|it| is(it, "_placeholder") == Same::No));
+        let goes = |it: &Member| gone.contains(&Some(it)) || is(it, "_auth") != Same::No;
+        // (A placeholder becomes bytes: an `_auth` beside it would be lost. It is wrapped as it
+        // is, and says nothing besides: a token of ours in it would go on.)
+        let is_bytes = |it: &Vec<Member>| it.iter().any(|it| is(it, "_placeholder") != Same::No);
+        if members
+            .as_ref()
+            .is_some_and(|it| is_bytes(it) && it.iter().any(goes))
+        {
+            return Err(Refused::Grammar("a placeholder that says more"));
+        }
+        let members = members.filter(|it| !is_bytes(it));
         let Some(members) = members else {
             for part in [
                 slice(text, 0..at.start),
@@ -257,8 +275,11 @@ impl Spoken<'_> {
             at,
             &members,
             |member| {
-                let goes = gone.contains(&Some(member)) || is(member, "_auth") != Same::No;
-                if goes { Fate::Remove } else { Fate::Keep }
+                if goes(member) {
+                    Fate::Remove
+                } else {
+                    Fate::Keep
+                }
             },
             Some(&ours),
             out,

@@ -138,6 +138,42 @@ fn w23_client_and_foreign_socket_id_never_reach_a_flow() {
 }
 
 #[test]
+fn w23_a_token_beside_a_placeholder_does_not_go_on() {
+    let ours = "eyJ0eXAiOiJwb3J0Y3VsbGlzLXNlc3Npb24rand0In0.e30.x";
+    let mut terms = terms_of("alice", 1);
+    terms.annotate = true;
+    let judge = |message: &str| {
+        let mut out = Vec::new();
+        let sent = format!(r#"42/app,["uiBuilderClient",{message}]"#);
+        let found = open().message(Way::Up, &sent, &terms, &mut out);
+        found.map(|_| String::from_utf8(out).unwrap())
+    };
+    for key in ["_auth", r"_a\u0075th"] {
+        let sent = format!(r#"{{"_placeholder":0,"{key}":{{"jwt":"{ours}"}}}}"#);
+        let found = judge(&sent);
+        assert!(found.is_err(), "{sent} {found:?}");
+    }
+    let bytes = r#"{"_placeholder":true,"num":0}"#;
+    let wrapped = format!(
+        r#"42/app,["uiBuilderClient",{{"payload":{bytes},"_auth":{{"userValidated":false}}}}]"#
+    );
+    assert_eq!(judge(bytes).unwrap(), wrapped);
+}
+
+#[test]
+fn w21_a_disguised_word_that_hands_in_a_token_is_refused() {
+    for (word, passes) in [("ready", true), ("au", true), (r"a\u0075th", false)] {
+        let sent = format!(r#"42/app,["uiBuilderControl",{{"uibuilderCtrl":"{word}"}}]"#);
+        let found = judge(&mut open(), Way::Up, &sent);
+        assert_eq!(
+            found.is_ok_and(|it| it.0 == Verdict::Pass),
+            passes,
+            "{word}"
+        );
+    }
+}
+
+#[test]
 fn a_token_of_ours_in_a_message_never_reaches_a_flow() {
     // {"typ":"portcullis-session+jwt"} and {"typ":"JWT"}
     let ours = "eyJ0eXAiOiJwb3J0Y3VsbGlzLXNlc3Npb24rand0In0.e30.x";
