@@ -129,7 +129,6 @@ for (const [name, transports] of Object.entries(TRANSPORTS)) {
     const theirs = await ask(socket, 'down', COUNT);
     await until('all came', () => count >= COUNT, 60_000);
     assert.deepEqual([count, down.digest('hex')], [COUNT, theirs]);
-    // It answers its own pings: a tenant that asks every two seconds has not given it up.
     socket.disconnect();
   });
 
@@ -149,6 +148,12 @@ for (const [name, transports] of Object.entries(TRANSPORTS)) {
     const ticking = setInterval(() => socket.emit('tick', (sent += 1)), 5);
     try {
       await until('it ticks', async () => (await ask(witness, 'of', stream)).last > 20);
+      if (name === 'polling') {
+        // A request that comes after the end is answered with 401, which this client may hear before the word that its
+        // pending poll is answered with: so none is under way.
+        clearInterval(ticking);
+        await until('all ticks have come', async () => (await ask(witness, 'of', stream)).last === sent);
+      }
       await gate.done(['session', 'revoke', '--user', stream]);
       const at = sent;
       await until('both are told', () => told.filter((it) => it.endsWith('io server disconnect')).length === 2);

@@ -7,7 +7,7 @@ import { createRequire } from 'node:module';
 
 const Server = createRequire(import.meta.url)('socket.io-2');
 const server = http.createServer((_request, answer) => answer.end('packets'));
-const io = Server(server, { maxHttpBufferSize: 1 << 20, pingInterval: 2000 });
+const io = Server(server, { maxHttpBufferSize: 1 << 20, pingInterval: 10_000 });
 /** stream -> what came on it, and how its connections ended here */
 const streams = new Map();
 const of = (stream) => {
