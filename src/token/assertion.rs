@@ -145,3 +145,60 @@ impl AssertionCache {
         Some(value)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{secret::SealingKey, store::sqlite::SqliteStore};
+
+    const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
+
+    fn key(number: usize) -> AssertionKey {
+        AssertionKey {
+            sid: [1; 32],
+            revision: u32::try_from(number).unwrap(),
+            generation: 1,
+            host: HostName::parse("a.example.net").unwrap(),
+            tenant: "t1".into(),
+        }
+    }
+
+    /// How many are remembered after one more was asked for, when the memory was full and
+    /// `fresh` of it still in the first half of their lives.
+    fn left(fresh: usize) -> usize {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = SqliteStore::open(&folder.path().join("a.db"), NOW).unwrap();
+        let tokens = Tokens::open(&mut store, &SealingKey::generate(), "x", NOW).unwrap();
+        let cache = AssertionCache::default();
+        cache.0.borrow_mut().extend((0..REMEMBERED).map(|number| {
+            let until = if number < fresh {
+                NOW.plus(ASSERTION_LIFE)
+            } else {
+                NOW
+            };
+            let kid = tokens.assertion_kid();
+            let value = HeaderValue::from_static("x");
+            (key(number), Remembered { value, kid, until })
+        }));
+        let (id, name) = (UserId::from("u1"), UserName::parse("alice").unwrap());
+        let subject = Subject {
+            id: &id,
+            name: &name,
+            email: "",
+            display_name: "",
+            groups: &[],
+        };
+        assert!(
+            cache
+                .get(key(REMEMBERED), &tokens, subject, &[], NOW, NOW)
+                .is_some()
+        );
+        cache.0.borrow().len()
+    }
+
+    #[test]
+    fn a_full_memory_forgets_what_is_past_half_its_life_or_all_of_it() {
+        assert_eq!(left(100), 101);
+        assert_eq!(left(REMEMBERED), 1);
+    }
+}

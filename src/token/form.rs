@@ -84,3 +84,27 @@ fn decode(part: &str) -> Result<Vec<u8>, TokenError> {
         .decode(part)
         .map_err(|_| TokenError::Malformed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn l8_a_token_may_be_8_kib_and_not_a_byte_more() {
+        let sized =
+            |length: usize| Compact::parse(&format!("{}.b.c", "a".repeat(length - 4))).err();
+        assert_eq!(sized(8192), None);
+        assert_eq!(sized(8193), Some(TokenError::Malformed));
+    }
+
+    #[test]
+    fn a_header_of_8_kib_still_tells_its_kind() {
+        // In base64url a length of `4n + 1` does not occur.
+        let kind = |bytes: usize| {
+            let header = format!("{:bytes$}", r#"{"typ":"portcullis-session+jwt"}"#);
+            kind_of(&format!("{}.b.c", URL_SAFE_NO_PAD.encode(header)))
+        };
+        assert_eq!(kind(8192 / 4 * 3), Some(Kind::Session));
+        assert_eq!(kind(8192 / 4 * 3 + 1), None);
+    }
+}

@@ -317,6 +317,7 @@ fn l8_what_is_not_valid_yet_or_no_more_is_refused() {
     for usage in [Use::Cookie, Use::Bearer] {
         assert_eq!(at(usage, |it| it.nbf += 5, NOW), Ok(Freshness::Fresh));
         assert_eq!(at(usage, |it| it.nbf += 6, NOW), Err(Unfit::Early));
+        assert_eq!(at(usage, |it| it.iat += 5, NOW), Ok(Freshness::Fresh));
         assert_eq!(at(usage, |it| it.iat += 6, NOW), Err(Unfit::Early));
         assert_eq!(at(usage, |_| (), just_before(exp)), Ok(Freshness::Fresh));
         assert_eq!(at(usage, |_| (), login_exp), Err(Unfit::Expired));
@@ -441,8 +442,20 @@ fn a_renewed_token_keeps_its_own_level_and_the_logins_end() {
     let renewed = desk.tokens.verify_session(&renewed, later).unwrap();
     assert_eq!(renewed.claims().lvl, 1);
     assert_eq!(renewed.claims().iat, later.secs());
+    assert_eq!(renewed.claims().nbf, later.secs());
     assert_eq!(renewed.claims().exp, claims.login_exp);
     assert_eq!(renewed.sid(), &secret::digest("the-sid"));
+}
+
+#[test]
+fn what_is_printed_of_the_tokens_is_their_issuer_alone() {
+    let desk = Desk::open();
+    assert_eq!(desk.tokens.issuer(), "https://auth.example.net");
+    let printed = format!("{:?}", desk.tokens);
+    assert_eq!(
+        printed,
+        r#"Tokens { issuer: "https://auth.example.net", .. }"#
+    );
 }
 
 #[test]
