@@ -137,7 +137,7 @@ pub(super) fn load(
 ) -> Result<Rings, StoreError> {
     let session = ring(store, sealing, Kind::Session, now)?;
     let assertion = ring(store, sealing, Kind::Assertion, now)?;
-    let jwks = jwks(&assertion, now)?;
+    let jwks = jwks(&assertion)?;
     Ok(Rings {
         session,
         assertion,
@@ -227,10 +227,10 @@ impl Key {
     }
 }
 
-fn jwks(ring: &Ring, now: Timestamp) -> Result<Arc<str>, StoreError> {
+/// The ring was just read, so every key of it still verifies.
+fn jwks(ring: &Ring) -> Result<Arc<str>, StoreError> {
     let keys = std::iter::once(&ring.newest)
         .chain(&ring.older)
-        .filter(|it| it.retires.is_none_or(|at| now < at))
         .map(|key| {
             let mut jwk = Jwk::from_encoding_key(&key.sign, ring.algorithm)
                 .map_err(|_| unusable("an assertion key is damaged"))?;

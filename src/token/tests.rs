@@ -428,6 +428,28 @@ fn l9_an_older_key_verifies_until_it_retires() {
 }
 
 #[test]
+fn l9_an_older_assertion_key_is_published_until_it_retires() {
+    let mut desk = Desk::open();
+    let first = desk.record("assertion").id;
+    let later = NOW.plus(Duration::from_secs(1));
+    let retires = NOW.plus(Duration::from_secs(100));
+    let second = keys::make(&desk.key, Kind::Assertion, later);
+    desk.store.add_key(&second).unwrap();
+    desk.store.retire_key(&first, retires).unwrap();
+    let mut published = |now| {
+        desk.tokens.reload(&mut desk.store, now).unwrap();
+        let set: JwkSet = serde_json::from_str(&desk.tokens.jwks()).unwrap();
+        let ids = set.keys.into_iter().map(|it| it.common.key_id.unwrap());
+        ids.collect::<Vec<String>>()
+    };
+    assert_eq!(
+        published(retires.minus(Duration::from_millis(1))),
+        [second.id.clone(), first]
+    );
+    assert_eq!(published(retires), [second.id]);
+}
+
+#[test]
 fn a_renewed_token_keeps_its_own_level_and_the_logins_end() {
     let desk = Desk::open();
     let mut claims = desk
