@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    name::UserId,
+    name::{UserId, UserName},
     session::{
         Ended,
         fixture::{House, START, host},
@@ -49,6 +49,20 @@ fn start(signin: &Signin, jar: &mut Vec<(String, String)>, now: Timestamp) -> St
     let state = signin.read_state(&start.state, now).unwrap();
     assert_eq!(state.challenge, start.challenge);
     state
+}
+
+/// A login of that user's after the password.
+fn half(user: &UserId) -> HalfLogin {
+    HalfLogin {
+        user: user.clone(),
+        password_time: START,
+        device: [7; 32],
+        amr: vec!["pwd".to_owned()],
+        back: None,
+        password: [1; 32],
+        raises: None,
+        hardware: false,
+    }
 }
 
 async fn claim(
@@ -137,6 +151,43 @@ async fn c5_a_ticket_is_for_one_host_one_tenant_one_browser_and_thirty_seconds()
     let dead = claim(&house, &ticket, &verifier, &a(), "t1").await;
     assert!(dead.is_none());
     assert!(cell.lease(&a(), &tenant(), 2, 1).is_err());
+}
+
+#[tokio::test]
+async fn c5_what_the_store_says_of_a_ticket_must_be_what_is_sealed_in_it() {
+    let house = House::open();
+    let signin = Signin::new(house.key.clone());
+    let (sid, cell) = house.sign_in().await;
+    let verifier = "the-verifier";
+    for (sealed_sid, sealed_host, good) in [
+        (sid.as_str(), "a.example.net", true),
+        (&sid, "b.example.net", false),
+        ("another", "a.example.net", false),
+    ] {
+        let sealed = SealedTicket {
+            s: sealed_sid.to_owned(),
+            h: sealed_host.to_owned(),
+            n: random::id(),
+            g: cell.given(),
+        };
+        let ticket = signin.seal(TICKET_PURPOSE, "", &sealed);
+        let (digest, record) = (
+            secret::digest(&ticket),
+            TicketRecord {
+                sid: cell.sid,
+                host: a(),
+                tenant: tenant(),
+                challenge: URL_SAFE_NO_PAD.encode(secret::digest(verifier)),
+                expires: house.now().plus(TICKET_LIFE),
+            },
+        );
+        let put = house
+            .store
+            .call(move |store| store.put_ticket(&digest, &record));
+        put.await.unwrap();
+        let claimed = claim(&house, &ticket, verifier, &a(), "t1").await;
+        assert_eq!(claimed.is_some(), good, "{sealed_sid} {sealed_host}");
+    }
 }
 
 #[test]
@@ -245,6 +296,16 @@ fn b3_eight_attempts_are_kept_and_the_oldest_goes() {
 }
 
 #[test]
+fn b3_no_more_than_32_attempts_are_taken_away_at_once() {
+    let signin = Signin::new(SealingKey::generate());
+    let junk: Vec<_> = (0..40)
+        .map(|number| (format!("login-{number:08x}"), "nonsense".to_owned()))
+        .collect();
+    let start = signin.start(&a(), &tenant(), "/", 2, START, &junk);
+    assert_eq!(start.set_cookie.len(), 32 + 1);
+}
+
+#[test]
 fn c4_the_way_back_never_leaves_the_host() {
     for target in [
         "//evil.example",
@@ -291,16 +352,7 @@ fn c4_the_way_back_never_leaves_the_host() {
 async fn c8_a_half_done_login_is_no_session_no_state_and_no_ticket() {
     let house = House::open();
     let signin = Signin::new(house.key.clone());
-    let half = HalfLogin {
-        user: house.user.id.clone(),
-        password_time: START,
-        device: [7; 32],
-        amr: vec!["pwd".to_owned()],
-        back: None,
-        password: [1; 32],
-        raises: None,
-        hardware: false,
-    };
+    let half = half(&house.user.id);
     let portal = host("auth.example.net");
     let sealed = signin.half_login(&half, &portal);
     assert_eq!(
@@ -321,6 +373,32 @@ async fn c8_a_half_done_login_is_no_session_no_state_and_no_ticket() {
         signin.open_half_login(&sealed, &portal, late),
         Err(BadAttempt::Expired)
     );
+}
+
+#[test]
+fn a_challenge_is_bound_to_one_half_done_login() {
+    let user = UserId::fresh();
+    let first = half(&user);
+    assert_eq!(first.binding(), half(&user).binding());
+    let later = HalfLogin {
+        password_time: START.plus(secs(1)),
+        ..half(&user)
+    };
+    for other in [half(&UserId::fresh()), later] {
+        assert_ne!(first.binding(), other.binding(), "{other:?}");
+    }
+}
+
+#[test]
+fn a_name_is_remembered_and_cannot_be_made_up() {
+    let (signin, mut jar) = (Signin::new(SealingKey::generate()), Vec::new());
+    assert_eq!(signin.remembered_name(&jar), None);
+    let alice = UserName::parse("alice").unwrap();
+    keep(&mut jar, &[signin.name_cookie(&alice)]);
+    assert!(!jar[0].1.contains("alice"));
+    assert_eq!(signin.remembered_name(&jar), Some(alice));
+    jar[0].1 = "alice".to_owned();
+    assert_eq!(signin.remembered_name(&jar), None);
 }
 
 #[test]
@@ -390,6 +468,10 @@ fn h8_our_cookies_are_secure_and_host_only_whatever_the_request_said() {
             .unwrap()
             .contains("Max-Age=0;")
     );
+    for line in [cookie::device("x"), cookie::name("x"), cookie::tenant("x")] {
+        let year = "Max-Age=31536000;";
+        assert!(line.to_str().unwrap().contains(year), "{line:?}");
+    }
     for name in [
         "login-",
         "login-0123456",
