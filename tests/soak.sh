@@ -22,7 +22,7 @@ for room in "${rooms[@]}"; do
     ended=0
     # In a copy of the tree, which cargo mutants makes and removes: a soak that is broken off leaves no mutant in the sources.
     # What is built stays, so that only our own crate is built again, and of that only the unit tests.
-    CARGO_TARGET_DIR="$PWD/.work/mutants-target" cargo mutants --no-shuffle --output ".work/mutants-$room" --timeout 120 \
+    CARGO_TARGET_DIR="$PWD/.work/mutants-target" cargo mutants --gitignore=true --no-shuffle --output ".work/mutants-$room" --timeout 120 \
         --cargo-arg=--locked --cargo-arg=--lib \
         --file "src/$room.rs" --file "src/$room/**/*.rs" -- "$room::" || ended=$?
     [ "$ended" -eq 0 ] || [ "$ended" -eq 2 ] || [ "$ended" -eq 3 ] || status=1
