@@ -1,17 +1,16 @@
 // Engine.IO 3 for a tenant that asks for it: the real socket.io 2 and the real socket.io-client 2, by polling, by WebSocket
 // and by polling that goes over, hashed at both ends; what each end makes of the end of a session; and what stays refused.
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
 import { createRequire } from 'node:module';
 import { after, before, test } from 'node:test';
 import { Container, IMAGE } from './lib/docker.mjs';
 import { Gateway, freePort, until } from './lib/gateway.mjs';
 import { closed, connect as connect4, handshake, heard } from './lib/sio.mjs';
+import { bothStreams } from './lib/stream.mjs';
 
 const io = createRequire(import.meta.url)('socket.io-client-2');
 const HERE = new URL('.', import.meta.url).pathname;
 const TRANSPORTS = { polling: ['polling'], websocket: ['websocket'], upgrade: ['polling', 'websocket'] };
-const COUNT = 10_000;
 const MEGABYTE = 1_000_000;
 const EIO3 = 'socketio = { eio3 = true }';
 
@@ -109,26 +108,7 @@ for (const [name, transports] of Object.entries(TRANSPORTS)) {
     const block = Buffer.alloc(name === 'polling' ? 750_000 : MEGABYTE, 'a block of bytes \u0000');
     assert(block.equals(await ask(socket, 'echo', block)));
 
-    const up = createHash('sha256');
-    for (let n = 1; n <= COUNT; n += 1) {
-      const message = n % 100 === 0 ? Buffer.from(`bytes ${n} \u0000\u00ff`) : `message ${n} – grün 🦊 "\\`;
-      up.update(message);
-      socket.emit('up', message);
-    }
-    const total = await until('all arrived', async () => {
-      const sum = await ask(socket, 'sum');
-      return sum.count >= COUNT && sum;
-    }, 60_000);
-    assert.deepEqual(total, { count: COUNT, up: up.digest('hex') });
-    const down = createHash('sha256');
-    let count = 0;
-    socket.on('down', (message) => {
-      down.update(message);
-      count += 1;
-    });
-    const theirs = await ask(socket, 'down', COUNT);
-    await until('all came', () => count >= COUNT, 60_000);
-    assert.deepEqual([count, down.digest('hex')], [COUNT, theirs]);
+    await bothStreams(socket, ask, until);
     socket.disconnect();
   });
 

@@ -1,18 +1,17 @@
 // Every kind of packet between the real socket.io and two real clients, the official one and python-socketio, by polling, by
 // WebSocket and by polling that goes over to a WebSocket: hashed at both ends. Then what each client makes of each kind of end.
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Container, IMAGE } from './lib/docker.mjs';
 import { Gateway, freePort, run, start, until } from './lib/gateway.mjs';
 import { connect, connected, heard } from './lib/sio.mjs';
+import { COUNT, bothStreams } from './lib/stream.mjs';
 
 const HERE = new URL('.', import.meta.url).pathname;
 const PYTHON = path.resolve(HERE, '../../.work/sio/bin/python');
 const TRANSPORTS = { polling: ['polling'], websocket: ['websocket'], upgrade: ['polling', 'websocket'] };
-const COUNT = 10_000;
 const MEGABYTE = 1_000_000;
 /** A small allowance, and more than that. */
 const BURST = 40;
@@ -96,26 +95,8 @@ describe('every kind of packet arrives as it was sent', { concurrency: 1 }, () =
       const block = Buffer.alloc(name === 'polling' ? 750_000 : MEGABYTE, 'a block of bytes \u0000');
       assert(block.equals(await ask(socket, 'echo', block)));
 
-      const up = createHash('sha256');
-      for (let n = 1; n <= COUNT; n += 1) {
-        const message = n % 100 === 0 ? Buffer.from(`bytes ${n} \u0000\u00ff`) : `message ${n} – grün 🦊 "\\`;
-        up.update(message);
-        socket.emit('up', message);
-      }
-      const total = await until('all arrived', async () => {
-        const sum = await ask(socket, 'sum');
-        return sum.count >= COUNT && sum;
-      }, 60_000);
-      assert.deepEqual(total, { count: COUNT, up: up.digest('hex') });
-      const down = createHash('sha256');
-      let count = 0;
-      socket.on('down', (message) => {
-        down.update(message);
-        count += 1;
-      });
-      const theirs = await ask(socket, 'down', COUNT);
-      await until('all came', () => count >= COUNT, 60_000);
-      assert.deepEqual([count, down.digest('hex'), strayed], [COUNT, theirs, 0]);
+      await bothStreams(socket, ask, until);
+      assert.equal(strayed, 0);
       socket.disconnect();
     });
 

@@ -4,6 +4,7 @@
 import { createHash } from 'node:crypto';
 import http from 'node:http';
 import { createRequire } from 'node:module';
+import { sendStream } from './stream.mjs';
 
 const Server = createRequire(import.meta.url)('socket.io-2');
 const server = http.createServer((_request, answer) => answer.end('packets'));
@@ -11,7 +12,7 @@ const io = Server(server, { maxHttpBufferSize: 1 << 20, pingInterval: 10_000 });
 /** stream -> what came on it, and how its connections ended here */
 const streams = new Map();
 const of = (stream) => {
-  if (!streams.has(stream)) streams.set(stream, { up: createHash('sha256'), count: 0, last: 0, ended: [], queries: [] });
+  if (!streams.has(stream)) streams.set(stream, { up: createHash('sha256'), count: 0, last: 0, ended: [] });
   return streams.get(stream);
 };
 
@@ -21,7 +22,6 @@ for (const namespace of [io.of('/'), io.of('/app')]) {
     const { headers, query } = socket.handshake;
     const { stream } = query;
     const it = of(stream);
-    it.queries.push({ ...socket.handshake.query });
     socket.on('echo', (...args) => {
       const answer = typeof args.at(-1) === 'function' ? args.pop() : undefined;
       if (answer) answer(...args);
@@ -37,15 +37,7 @@ for (const namespace of [io.of('/'), io.of('/app')]) {
     socket.on('tick', (n) => (it.last = n));
     socket.on('sum', (answer) => answer({ count: it.count, up: it.up.copy().digest('hex') }));
     socket.on('of', (other, answer) => answer({ ended: of(other).ended, last: of(other).last }));
-    socket.on('down', (count, answer) => {
-      const hash = createHash('sha256');
-      for (let n = 1; n <= count; n += 1) {
-        const message = n % 100 === 0 ? Buffer.from(`bytes ${n} \u0000\u00ff`) : `message ${n} – grün 🦊 "\\" \u2028`;
-        hash.update(message);
-        socket.emit('down', message);
-      }
-      answer(hash.digest('hex'));
-    });
+    socket.on('down', (count, answer) => answer(sendStream(socket, 'down', count)));
     socket.on('disconnect', (why) => it.ended.push(why));
   });
 }

@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto';
 import http from 'node:http';
 import { Server } from 'socket.io';
+import { sendStream } from './stream.mjs';
 
 /** stream -> what came on it, what went, and how its connections ended here */
 const streams = new Map();
@@ -38,15 +39,7 @@ for (const namespace of [plain.of('/'), plain.of('/app'), recovering.of('/')]) {
       it.count += 1;
     });
     socket.on('sum', (answer) => answer({ count: it.count, up: it.up.copy().digest('hex') }));
-    socket.on('down', (count, answer) => {
-      const hash = createHash('sha256');
-      for (let n = 1; n <= count; n += 1) {
-        const message = n % 100 === 0 ? Buffer.from(`bytes ${n} \u0000\u00ff`) : `message ${n} – grün 🦊 "\\" \u2028`;
-        hash.update(message);
-        socket.emit('down', message);
-      }
-      answer(hash.digest('hex'));
-    });
+    socket.on('down', (count, answer) => answer(sendStream(socket, 'down', count)));
     socket.on('of', (other, answer) => {
       const { ended, recovered } = of(other);
       answer({ ended, recovered });
