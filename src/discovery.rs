@@ -1,7 +1,7 @@
 //! What containers ask for becomes `route`'s table.
 //!
 //! [`Discovery::run`] ties it together: a snapshot of what runs (`docker`) is read container by
-//! container ([`read`]), what is wanted is held against whose it is ([`claims`]), and a new
+//! container (`read`), what is wanted is held against whose it is ([`claims`]), and a new
 //! table is put in force whenever something came of it. While Docker is away the table stays;
 //! the tenants of the file need no Docker.
 

@@ -2,7 +2,7 @@
 //!
 //! [`send`] takes one request to one upstream and gives its answer back, streaming both ways.
 //! What goes under a [`Vigil`] is asked about at every piece, and ends when it is over.
-//! [`handshake`] does the same for a WebSocket's handshake and gives the raw connection back.
+//! [`handshake()`] does the same for a WebSocket's handshake and gives the raw connection back.
 
 use std::{cell::RefCell, io, rc::Rc, time::Duration};
 

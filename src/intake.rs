@@ -2,7 +2,7 @@
 //! it the form decided on, forgeable and hop-by-hop headers removed (on open hosts only the
 //! identity headers).
 //!
-//! In two steps, because how much is taken out depends on the host: [`admit`] makes an
+//! In two steps, because how much is taken out depends on the host: [`admit()`] makes an
 //! [`Inbound`] whose form can be trusted, with our credentials taken out; once `route` knows
 //! where it goes, [`Inbound::strip`] takes out the headers that a visitor may not send there.
 

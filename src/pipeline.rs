@@ -1,5 +1,5 @@
 //! The corridor itself: one function that calls the rooms in order. A request enters at the top
-//! of [`Pipeline::walk`] and leaves at the bottom, or by a `?`.
+//! of `Pipeline::walk` and leaves at the bottom, or by a `?`.
 
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 

@@ -1,7 +1,7 @@
 //! Login, second factor, account pages and the login API.
 //!
-//! [`page`] answers everything on the portal's host, [`gate`] everything under `/.portcullis/`
-//! on every host, and [`challenge`] sends a stranger on a tenant's host to sign in.
+//! [`page()`] answers everything on the portal's host, [`gate`] everything under `/.portcullis/`
+//! on every host, and [`challenge()`] sends a stranger on a tenant's host to sign in.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Handshake under a deadline; certificate by SNI, reload when the files change.
 //!
 //! TLS 1.2 and 1.3, post-quantum key exchange first, ALPN `h2` and `http/1.1`. Tickets for
-//! resumption are shared by all cores ([`tickets`]).
+//! resumption are shared by all cores (`tickets`).
 
 use std::{io, sync::Arc, time::Duration};
 

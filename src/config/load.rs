@@ -1,4 +1,4 @@
-//! From a file and the environment to a [`Config`], or to everything that is wrong with it.
+//! From a file and the environment to a [`super::Config`], or to everything that is wrong with it.
 
 use std::{
     fs::File,

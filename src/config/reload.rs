@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{Config, Fault, Loaded, load};
 
-/// As [`load`], for a gateway that runs on `running`. One that guards never stops guarding by a
+/// As [`super::load()`], for a gateway that runs on `running`. One that guards never stops guarding by a
 /// change of its file: a file that an editor has just emptied is a valid one, and opens
 /// everything. What waits for the next start is among the warnings.
 pub fn reload(

@@ -21,9 +21,9 @@ pub struct Container {
     pub created: Timestamp,
     /// When this run of it began.
     pub started: Timestamp,
-    /// The environment, as far as it is any of our business (see [`KEPT_ENV`]).
+    /// The environment, as far as it is any of our business (see `KEPT_ENV`).
     pub env: BTreeMap<String, Setting>,
-    /// The labels, as far as they are any of our business (see [`KEPT_LABELS`]).
+    /// The labels, as far as they are any of our business (see `KEPT_LABELS`).
     pub labels: BTreeMap<String, Setting>,
     /// Its ports, `1880/tcp`: what is published or exposed.
     pub ports: BTreeSet<Port>,

@@ -32,7 +32,7 @@ pub enum EngineError {
     /// The engine, or the way to it, failed.
     #[error("the Docker engine does not answer: {0}")]
     Engine(#[from] Error),
-    /// It took longer than [`PATIENCE`].
+    /// It took longer than `PATIENCE`.
     #[error("the Docker engine did not answer in time")]
     Late,
     /// The event stream ended.

@@ -4,7 +4,7 @@
 //! there is nothing to write. What was read in one go and may pass is written in one go, from
 //! where it lies; a buffer is held only while a frame is incomplete or a peer is slow, so an
 //! idle socket holds none. A slow reader stops the other side's reading, not the gateway; one that
-//! reads nothing for too long ([`stall`]) is closed.
+//! reads nothing for too long (`stall`) is closed.
 
 use std::{
     cell::Cell,

@@ -260,10 +260,12 @@ impl Play<'_> {
             match judged {
                 Ok(judged) => {
                     let left = pieces(form, &judged.body.unwrap());
-                    let [(Piece::Text(goes_on), _)] = &left[..] else {
-                        panic!("{left:?}");
+                    let text = match &left[..] {
+                        [(Piece::Text(goes_on), _)] => Some(goes_on),
+                        _ => None,
                     };
-                    self.opened(&opening, goes_on);
+                    assert!(text.is_some(), "one packet of text: {left:?}");
+                    self.opened(&opening, text.unwrap());
                 }
                 Err(why) => return self.refused_body(Way::Down, form, &body, why),
             }

@@ -1,4 +1,4 @@
-guard: nobody gets a host of anothers
+guard: nobody gets a host of another's
 file: src/discovery/claims.rs
 test: lib p11_nobody_gets_a_host_of_anothers
 --- old
