@@ -549,12 +549,10 @@ impl Conversation {
     /// Whether the server may say that a namespace is open: one that was asked for, and in version
     /// 3 the first, which nobody asks for. That one goes without a word where it is not admitted.
     fn may_open(&self, namespace: &str, terms: &Terms) -> Result<bool, Refused> {
-        match self.find(namespace).map(|it| it.state) {
+        let by_itself = terms.version == Version::Three && namespace == "/";
+        match self.find(namespace) {
             Some(_) => Ok(true),
-            None if self.resumed => Ok(terms.admits(namespace)),
-            None if terms.version == Version::Three && namespace == "/" => {
-                Ok(terms.admits(namespace))
-            }
+            None if self.resumed || by_itself => Ok(terms.admits(namespace)),
             None => Err(Refused::Grammar("a namespace that nobody asked for")),
         }
     }

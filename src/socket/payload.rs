@@ -143,12 +143,7 @@ impl<'a> Parts<'a> {
     fn three_text(&mut self, start: usize) -> Result<(Part<'a>, usize), Refused> {
         let bad = Refused::Grammar("a packet's length");
         let rest = self.text.get(start..).unwrap_or_default();
-        let head = rest.get(..rest.len().min(MOST_DIGITS + 1));
-        // (The digits and the colon are ASCII: what is cut in a letter has none.)
-        let digits = memchr::memchr(b':', head.map_or(rest, |it| it).as_bytes())
-            .filter(|it| *it <= MOST_DIGITS)
-            .ok_or(bad)?;
-        let units = length(rest.as_bytes().get(..digits).unwrap_or_default(), b'0').ok_or(bad)?;
+        let (digits, units) = length(rest.as_bytes(), b':', b'0').ok_or(bad)?;
         let from = start + digits + 1;
         let packet = self.text.get(from..).unwrap_or_default();
         let packet = utf16_prefix(packet, units).ok_or(bad)?;
@@ -172,9 +167,7 @@ impl<'a> Parts<'a> {
         let bad = Refused::Grammar("a packet's length");
         let rest = self.body.get(start..).unwrap_or_default();
         let (kind, rest) = rest.split_first().ok_or(bad)?;
-        let head = rest.get(..rest.len().min(MOST_DIGITS + 1));
-        let digits = memchr::memchr(END_OF_LENGTH, head.unwrap_or_default()).ok_or(bad)?;
-        let bytes = length(rest.get(..digits).unwrap_or_default(), 0).ok_or(bad)?;
+        let (digits, bytes) = length(rest, END_OF_LENGTH, 0).ok_or(bad)?;
         let from = start + 1 + digits + 1;
         let end = from.checked_add(bytes).ok_or(bad)?;
         let packet = self.body.get(from..end).ok_or(bad)?;
@@ -214,16 +207,19 @@ impl<'a> Iterator for Parts<'a> {
     }
 }
 
-/// A length of at least 1, from digits that count from `zero`, in the one way to write it.
-fn length(digits: &[u8], zero: u8) -> Option<usize> {
-    let first = digits.first()?.checked_sub(zero)?;
-    if first == 0 || digits.len() > MOST_DIGITS {
+/// The length at the front of `bytes`, at least 1 and written in the one way that there is: digits
+/// that count from `zero`, and `end`. How many digits it has, and what they say.
+fn length(bytes: &[u8], end: u8, zero: u8) -> Option<(usize, usize)> {
+    let front = bytes.get(..bytes.len().min(MOST_DIGITS + 1))?;
+    let digits = front.get(..memchr::memchr(end, front)?)?;
+    if *digits.first()? == zero {
         return None;
     }
-    digits.iter().try_fold(0, |sum, it| {
+    let said = digits.iter().try_fold(0, |sum, it| {
         let digit = it.checked_sub(zero).filter(|it| *it <= 9)?;
         Some(sum * 10 + usize::from(digit))
-    })
+    })?;
+    Some((digits.len(), said))
 }
 
 /// The beginning of `text` that has so many UTF-16 code units.
@@ -350,6 +346,13 @@ mod tests {
             b"2",
         ] {
             assert!(all(Form::ThreeBytes, bad).is_err(), "{bad:x?}");
+        }
+        // As many digits as there may be, and one more.
+        for (digits, said) in [
+            ("999999999:", Some((9, 999_999_999))),
+            ("1000000000:", None),
+        ] {
+            assert_eq!(length(digits.as_bytes(), b':', b'0'), said);
         }
         assert!(all(Form::Four, b"b!").is_err());
         assert!(all(Form::Four, b"\xff").is_err());
