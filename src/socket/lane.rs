@@ -168,7 +168,7 @@ impl Lane {
             if let Mode::EngineIo(guard) = mode {
                 guard.small_talk(self.way)?;
             }
-            return Ok(Step::Pass(header.total()));
+            return self.small(&header, input, out);
         };
         match mode {
             Mode::Plain { .. } => {
@@ -181,6 +181,21 @@ impl Lane {
             }
             Mode::EngineIo(guard) => self.message(&header, kind, payload, guard, out, run),
         }
+    }
+
+    /// A control frame. Between the parts of a first message that is held it is held with them, so
+    /// that what goes on is in the order that it came in.
+    fn small(&mut self, header: &Header, input: &[u8], out: &mut Vec<u8>) -> Result<Step, Refused> {
+        let total = header.total();
+        let Some(held) = self.first.as_mut().filter(|it| !it.is_empty()) else {
+            return Ok(Step::Pass(total));
+        };
+        hold(held, input.get(..total).unwrap_or_default())?;
+        if header.opcode == Opcode::Close {
+            // Nothing follows that could make the message one of Engine.IO.
+            out.append(held);
+        }
+        Ok(Step::Instead(total))
     }
 
     fn pass(&mut self, header: &Header, input: &[u8]) -> Step {
@@ -210,11 +225,8 @@ impl Lane {
                 return Err(Refused::Grammar("Engine.IO where none was announced"));
             }
             if !header.fin && ENGINE_OPENS.starts_with(&self.parts) {
-                if held.len() as u64 > HELD {
-                    return Err(Refused::Grammar("a first message in too many parts"));
-                }
                 let frame = input.get(..header.total()).unwrap_or_default();
-                held.extend_from_slice(frame);
+                hold(&mut held, frame)?;
                 self.first = Some(held);
                 return Ok(Step::Instead(frame.len()));
             }
@@ -296,6 +308,15 @@ impl Lane {
             self.parts = Vec::new();
         }
     }
+}
+
+/// Adds a frame to what is held of a first message.
+fn hold(held: &mut Vec<u8>, frame: &[u8]) -> Result<(), Refused> {
+    if held.len() as u64 > HELD {
+        return Err(Refused::Grammar("a first message in too many parts"));
+    }
+    held.extend_from_slice(frame);
+    Ok(())
 }
 
 enum Step {
@@ -452,6 +473,34 @@ pub(crate) mod tests {
             let mut lane = Lane::new(Way::Down, &mode);
             assert_eq!(feed(&mut lane, &mut mode, &input, &[]).unwrap(), input);
         }
+    }
+
+    #[test]
+    fn w14_a_control_frame_among_held_parts_keeps_its_place() {
+        let (ping, part) = (
+            frame(Way::Down, true, Opcode::Ping, b"?"),
+            frame(Way::Down, false, Opcode::Text, b"0{"),
+        );
+        let mut front = part.clone();
+        front.extend_from_slice(&ping);
+        // Held, until it is clear what the message is; then all of it goes on as it came.
+        for end in [
+            frame(Way::Down, true, Opcode::Continuation, b"}"),
+            frame(Way::Down, true, Opcode::Close, &1000u16.to_be_bytes()),
+        ] {
+            let mut mode = plain();
+            let mut lane = Lane::new(Way::Down, &mode);
+            assert_eq!(feed(&mut lane, &mut mode, &front, &[]).unwrap(), b"");
+            let sent = feed(&mut lane, &mut mode, &end, &[]).unwrap();
+            assert_eq!(sent, [&front[..], &end].concat());
+        }
+        // And no further than that.
+        let mut input = front;
+        input.extend(ping.repeat(HELD as usize / ping.len() + 1));
+        let mut mode = plain();
+        let mut lane = Lane::new(Way::Down, &mode);
+        let found = feed(&mut lane, &mut mode, &input, &[]);
+        assert!(matches!(found, Err((sent, Refused::Grammar(_))) if sent.is_empty()));
     }
 
     #[test]
