@@ -184,6 +184,11 @@ impl Guard {
         std::mem::take(&mut self.dropped)
     }
 
+    /// Whether the last message has something to tell whoever moves the bytes.
+    pub fn has_news(&self) -> bool {
+        self.news.is_some()
+    }
+
     /// What the last message has to tell whoever moves the bytes.
     pub fn take_news(&mut self) -> Option<News> {
         self.news.take()

@@ -27,6 +27,16 @@ pub enum Mode {
     EngineIo(Box<Guard>),
 }
 
+impl Mode {
+    /// Whether the last message has something to tell whoever moves the bytes.
+    pub fn has_news(&self) -> bool {
+        match self {
+            Self::Plain { .. } => false,
+            Self::EngineIo(guard) => guard.has_news(),
+        }
+    }
+}
+
 /// What became of the front of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Run {

@@ -622,22 +622,35 @@ where
     T: FnMut(&Vigil),
 {
     let (mut done, mut used) = (0, 0);
-    let mut out = Vec::new();
+    // What the last step put in a message's place, and what goes on but lies no longer as it came:
+    // written in one go, as what was not changed is.
+    let (mut out, mut batch) = (Vec::new(), Vec::new());
     watch.check_or_bear(mode)?;
     if let Mode::EngineIo(guard) = mode {
         guard.at(watch.now);
     }
     while done < input.len() {
-        out.clear();
         let rest = input.get(done..).unwrap_or_default();
-        let run = direction
-            .lane
-            .run(rest, mode, &mut out)
-            .map_err(|refused| End::Refused(direction.way, refused))?;
-        watch.hear(mode)?;
-        for bytes in [rest.get(..run.verbatim).unwrap_or_default(), &out] {
-            send(direction, bytes, sink, watch, cx)?;
+        let run = match direction.lane.run(rest, mode, &mut out) {
+            Ok(run) => run,
+            Err(refused) => {
+                send(direction, &batch, sink, watch, cx)?;
+                return Err(End::Refused(direction.way, refused));
+            }
+        };
+        let verbatim = rest.get(..run.verbatim).unwrap_or_default();
+        if batch.is_empty() && out.is_empty() {
+            send(direction, verbatim, sink, watch, cx)?;
+        } else {
+            batch.extend_from_slice(verbatim);
         }
+        if mode.has_news() {
+            // Under the login that it was judged by; what the news came with goes under the new one.
+            send(direction, &batch, sink, watch, cx)?;
+            batch.clear();
+        }
+        watch.hear(mode)?;
+        batch.append(&mut out);
         used += run.used;
         for (counter, count) in watch.counters.iter().zip(run.counts) {
             if count > 0 {
@@ -649,6 +662,7 @@ where
             break;
         }
     }
+    send(direction, &batch, sink, watch, cx)?;
     if used > 0 && direction.way == Way::Up && !watch.vigil.is_bearing() {
         (watch.touch)(&watch.vigil);
     }

@@ -34,6 +34,41 @@ struct Stage {
     metrics: Metrics,
     rules: SocketRules,
     touched: Cell<u32>,
+    /// How often the upstream was written to.
+    writes: Cell<u32>,
+}
+
+/// A leg whose writes are counted.
+struct Counted<'a>(DuplexStream, &'a Cell<u32>);
+
+impl AsyncRead for Counted<'_> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_read(cx, into)
+    }
+}
+
+impl AsyncWrite for Counted<'_> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        let this = self.get_mut();
+        this.1.set(this.1.get() + 1);
+        Pin::new(&mut this.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_shutdown(cx)
+    }
 }
 
 fn upstream() -> SocketAddr {
@@ -83,6 +118,7 @@ impl Stage {
             metrics: Metrics::new(),
             rules: SocketRules::default(),
             touched: Cell::default(),
+            writes: Cell::default(),
         }
     }
 
@@ -135,18 +171,17 @@ impl Stage {
             login_url: "https://auth.example.net/login",
             metrics: &self.metrics,
         };
-        let leg = |io| Leg {
-            io,
+        let client_leg = Leg {
+            io: client_leg,
             read: Bytes::new(),
         };
-        let relay = relay(
-            leg(client_leg),
-            leg(server_leg),
-            self.vigil(),
-            mode,
-            &setting,
-            |_| self.touched.set(self.touched.get() + 1),
-        );
+        let server_leg = Leg {
+            io: Counted(server_leg, &self.writes),
+            read: Bytes::new(),
+        };
+        let relay = relay(client_leg, server_leg, self.vigil(), mode, &setting, |_| {
+            self.touched.set(self.touched.get() + 1)
+        });
         let client = End2::new(client, Way::Up);
         let server = End2::new(server, Way::Down);
         let (end, ()) = tokio::join!(relay, test(client, server));
@@ -372,6 +407,38 @@ async fn w21_what_is_not_in_the_grammar_is_not_relayed_and_closes() {
             })
             .await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_came_in_one_go_goes_on_in_one_go_changed_or_not() {
+    let stage = Stage::set();
+    let writes = &stage.writes;
+    stage
+        .play(engine(), 1 << 16, |mut client, mut server| async move {
+            server.opens(&mut client).await;
+            let before = writes.get();
+            let plain = r#"42/app,["mine",1]"#;
+            let told = r#"42/app,["uiBuilderClient",{"_client":{"userId":"admin"},"n":1}]"#;
+            let heard = r#"42/app,["uiBuilderClient",{"n":1}]"#;
+            let said = [told, plain, told, told, plain];
+            let mut all = Vec::new();
+            for text in said {
+                frame::write(&mut all, Way::Up, Opcode::Text, text.as_bytes());
+            }
+            client.io.write_all(&all).await.unwrap();
+            for text in said {
+                server.hears(if text == told { heard } else { plain }).await;
+            }
+            assert_eq!(writes.get() - before, 1);
+            // What stands before a message that is refused goes on.
+            frame::write(&mut all, Way::Up, Opcode::Text, b"42/app,[");
+            client.io.write_all(&all).await.unwrap();
+            for text in said {
+                server.hears(if text == told { heard } else { plain }).await;
+            }
+            assert_eq!(server.hear().await, Heard::Close(1008));
+        })
+        .await;
 }
 
 #[tokio::test(start_paused = true)]
