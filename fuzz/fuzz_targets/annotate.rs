@@ -1,12 +1,12 @@
 //! What a visitor says to uibuilder, on lines that begin with `>`, where the tenant asks to be told
 //! who it is from: whatever stood there, what goes on has one `_auth`, which is ours, in its first
-//! argument, and no token of ours anywhere that it was looked for. On other events nothing is added.
+//! argument, no token of ours in it, and all else as it was. On other events nothing is added.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use portcullis::socket::{Way, conversation::{Conversation, Verdict}};
-use portcullis_fuzz::{socketio::{check_annotated, check_up}, terms};
+use portcullis_fuzz::{socketio::{check_annotated, check_kept, check_up}, terms};
 
 fuzz_target!(|text: &str| {
     let mut terms = terms(&[]);
@@ -28,6 +28,7 @@ fuzz_target!(|text: &str| {
         };
         check_up(goes_on, &terms, &|_| Some("me".to_owned()));
         check_annotated(message, goes_on);
+        check_kept(message, goes_on, true);
         // (What waits for attachments says nothing more in this target.)
         while conversation.binary(Way::Up).is_ok() {}
     }

@@ -11,7 +11,7 @@ use portcullis::socket::{
     notice::{Notice, Topic},
 };
 use portcullis_fuzz::{
-    socketio::{self, check_down, check_up},
+    socketio::{self, check_down, check_kept, check_up},
     terms,
 };
 
@@ -51,6 +51,7 @@ fuzz_target!(|text: &str| {
         };
         match way {
             Way::Up => {
+                check_kept(message, goes_on, false);
                 check_up(goes_on, &terms, &|name| {
                     let it = opened.iter().rev().find(|(it, _)| it == name);
                     it.and_then(|(_, sid)| sid.clone())

@@ -148,6 +148,8 @@ pub fn check_up(text: &str, terms: &Terms, own_sid: OwnSid<'_>) {
             let name = name.unwrap_or_else(|| panic!("an event without a name: {text:?}"));
             assert!(!RESERVED.contains(&name), "a reserved event: {text:?}");
             let message = items.get(1).and_then(Value::as_object);
+            let token = message.and_then(|it| it.get("_auth")?.get("jwt")?.as_str());
+            assert!(!token.is_some_and(is_ours), "a token of ours goes up: {text:?}");
             let message = message.filter(|_| name == "uiBuilderClient" || name == "uiBuilderControl");
             if let Some(message) = message {
                 assert!(!message.contains_key("_client"), "_client goes up: {text:?}");
@@ -161,6 +163,56 @@ pub fn check_up(text: &str, terms: &Terms, own_sid: OwnSid<'_>) {
         1 | 4 => panic!("more than there may be: {text:?}"),
         _ => assert!(data.is_array(), "an ack is no list: {text:?}"),
     }
+}
+
+fn is_ours(token: &str) -> bool {
+    portcullis::token::is_ours(format!("Bearer {token}"))
+}
+
+/// Panics where of a visitor's event more was changed than the members that we answer for.
+pub fn check_kept(came: &str, goes_on: &str, annotated: bool) {
+    let (Some(before), Some(after)) = (event(came), event(goes_on)) else {
+        return;
+    };
+    let to_uibuilder = matches!(before[0].as_str(), Some("uiBuilderClient" | "uiBuilderControl"));
+    let mut before = before;
+    if annotated && to_uibuilder {
+        wrap(&mut before);
+    }
+    assert_eq!(kept(before), kept(after), "{came:?} became {goes_on:?}");
+}
+
+/// The name and the arguments, if it is an event whose numbers fit here.
+fn event(text: &str) -> Option<Vec<Value>> {
+    let packet = read(&text[1..]).filter(|it| it.kind == 2 || it.kind == 5)?;
+    match parse(packet.payload?)?? {
+        Value::Array(items) if !items.is_empty() => Some(items),
+        _ => None,
+    }
+}
+
+/// As uibuilder does it with what is no object, and we before we add to it.
+fn wrap(event: &mut Vec<Value>) {
+    let Some(message) = event.get_mut(1) else {
+        event.push(serde_json::json!({}));
+        return;
+    };
+    let is_plain = message
+        .as_object()
+        .is_some_and(|it| !it.contains_key("_placeholder"));
+    if !is_plain {
+        *message = serde_json::json!({ "payload": message.take() });
+    }
+}
+
+/// Without what may be taken out of an event or put into it.
+fn kept(mut event: Vec<Value>) -> Vec<Value> {
+    if let Some(message) = event.get_mut(1).and_then(Value::as_object_mut) {
+        for key in ["_client", "_socketId", "_auth"] {
+            message.remove(key);
+        }
+    }
+    event
 }
 
 /// Panics where a message of a tenant's that goes on to a visitor says what it may not. Gives
@@ -186,7 +238,8 @@ pub fn check_down(text: &str, terms: &Terms) -> Option<(String, Option<String>)>
 }
 
 /// Panics where a message to uibuilder goes on without one `_auth`, ours, in its first argument, or
-/// where one to anybody else was annotated.
+/// where one to anybody else was annotated. (Ours is that of a request without a session: the
+/// terms here have no owner.)
 pub fn check_annotated(came: &str, goes_on: &str) {
     let packet = read(&goes_on[1..]).unwrap_or_else(|| panic!("no packet: {goes_on:?}"));
     let Some(json) = packet.payload.filter(|_| packet.kind == 2 || packet.kind == 5) else {
