@@ -506,7 +506,7 @@ pub(crate) mod tests {
         }
         // And no further than that.
         let mut input = front;
-        input.extend(ping.repeat(HELD as usize / ping.len() + 1));
+        input.extend(ping.repeat(usize::try_from(HELD).unwrap() / ping.len() + 1));
         let mut mode = plain();
         let mut lane = Lane::new(Way::Down, &mode);
         let found = feed(&mut lane, &mut mode, &input, &[]);

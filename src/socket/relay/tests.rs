@@ -180,7 +180,7 @@ impl Stage {
             read: Bytes::new(),
         };
         let relay = relay(client_leg, server_leg, self.vigil(), mode, &setting, |_| {
-            self.touched.set(self.touched.get() + 1)
+            self.touched.set(self.touched.get() + 1);
         });
         let client = End2::new(client, Way::Up);
         let server = End2::new(server, Way::Down);
