@@ -9,7 +9,7 @@ import { program } from './peers/portcullis.mjs';
 import { rounds, seconds } from './lib/rounds.mjs';
 import { show, table, verdict } from './lib/table.mjs';
 
-const lines = ['https1', 'http2', 'latency', 'sockets-busy', 'sockets-idle', 'connects', 'transfer', 'routes', 'event', 'revoke', 'logins', 'churn', 'rest'];
+const lines = ['https1', 'http2', 'latency', 'sockets-busy', 'sockets-idle', 'connects', 'transfer', 'routes', 'event', 'revoke', 'logins', 'churn', 'isolation', 'rest'];
 
 const asked = process.argv.slice(2);
 const unknown = asked.filter((it) => !lines.includes(it));

@@ -28,7 +28,7 @@ printf '#![allow(dead_code, unused_imports)]\n%s\n' "$(cat "$copy/src/lib.rs")" 
 
 ended=0
 (cd "$copy" && CARGO_TARGET_DIR="${MUTANTS_TARGET:-$PWD/../target}" RUSTFLAGS="--cap-lints allow" cargo mutants --in-place --no-shuffle --output . \
-    --timeout 60 --cargo-arg=--lib --file "src/$room.rs" --file "src/$room/**/*.rs" -- "$room::") || ended=$?
+    --timeout 30 --cargo-arg=--lib --file "src/$room.rs" --file "src/$room/**/*.rs" -- "$room::") || ended=$?
 # 2: some survived, 3: some took too long; the lists say which, and anything else is a failure of its own.
 case $ended in 0 | 2 | 3) ;; *) exit 1 ;; esac
 

@@ -4,6 +4,7 @@ import { createServer } from 'node:http';
 import { createHash } from 'node:crypto';
 import path from 'node:path';
 import { folder } from './process.mjs';
+import { often } from './rounds.mjs';
 
 const idOf = (name) => createHash('sha256').update(name).digest('hex');
 
@@ -52,6 +53,15 @@ export class Engine {
       NetworkSettings: { Ports: {}, Networks: { host: { NetworkID: 'h', IPAddress: '' } } },
     }));
     if (tell) this.#tell('start', id);
+  }
+
+  /** Starts and kills in turn, fifty containers in a ring, one every 10 ms until then; how many changes that was. */
+  churn(port, until) {
+    return often(10, until, (n) => {
+      const name = `c${(n >> 1) % 50}`;
+      if (n % 2 === 0) this.run(name, [`VIRTUAL_HOST=${name}.example.test`, `VIRTUAL_PORT=${port}`]);
+      else this.kill(name);
+    });
   }
 
   kill(name) {

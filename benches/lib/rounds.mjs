@@ -1,4 +1,5 @@
 // Rounds: every peer in turn, again and again, so that whatever else the machine does falls on all of them.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { cpu } from './process.mjs';
 import { median, ratio, show, spread } from './table.mjs';
 
@@ -12,6 +13,16 @@ export async function interleave(peers, measure, times = rounds) {
     for (const peer of peers) results.get(peer.name).push(await measure(peer, round));
   }
   return results;
+}
+
+/** Calls `what(n)` every so many milliseconds until then (on the clock of `performance`); how often it did. */
+export async function often(every, until, what) {
+  let n = 0;
+  for (const began = performance.now(); performance.now() < until; n += 1) {
+    await what(n);
+    await sleep(Math.max(0, began + (n + 1) * every - performance.now()));
+  }
+  return n;
 }
 
 /** CPU microseconds of `peer` for each of what `load` says was done. */

@@ -27,7 +27,7 @@ export async function measure(bench) {
     const peer = { ...gate, host, certificate: bench.certificate.crt, headers: () => [`Cookie: ${person.cookies.get(host)}`] };
     const held = await idle(peer, { sockets, beat: 1000 });
     const load = ours('rate', peer, { rate: 2000, seconds: length, posts: true });
-    const changes = await change(engine, bench);
+    const changes = await engine.churn(bench.work.files, performance.now() + length * 1000);
     const result = await load;
     const swaps = await metric(gate, 'portcullis_routes');
     const said = await held.close();
@@ -41,20 +41,6 @@ export async function measure(bench) {
     await stop(child);
     engine.close();
   }
-}
-
-/** Starts and kills in turn, fifty containers in a ring. */
-async function change(engine, bench) {
-  const began = performance.now();
-  let n = 0;
-  while (performance.now() - began < length * 1000) {
-    const name = `c${(n >> 1) % 50}`;
-    if (n % 2 === 0) engine.run(name, [`VIRTUAL_HOST=${name}.example.test`, `VIRTUAL_PORT=${bench.work.files}`]);
-    else engine.kill(name);
-    n += 1;
-    await sleep(Math.max(0, began + n * 10 - performance.now()));
-  }
-  return n;
 }
 
 async function metric(gate, name) {
