@@ -92,3 +92,34 @@ impl Refused {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_passes_a_limit_is_counted_as_one() {
+        let limits = [
+            Refused::TooLarge,
+            Refused::TooManyPackets,
+            Refused::TooDeep,
+            Refused::TooManyAttachments,
+            Refused::TooFast,
+        ];
+        let mut names: Vec<_> = limits.iter().filter_map(|it| it.limit()).collect();
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            [
+                "attachments",
+                "flood",
+                "message_size",
+                "nesting",
+                "polling_packets"
+            ]
+        );
+        for other in [Refused::Utf8, Refused::Grammar("JSON")] {
+            assert_eq!(other.limit(), None);
+        }
+    }
+}

@@ -345,6 +345,83 @@ fn w13_attachments_are_counted() {
 }
 
 #[test]
+fn w13_text_is_refused_while_attachments_are_due_dropped_ones_too() {
+    let announced =
+        |event: &str| format!(r#"452-/app,["{event}",{{"_placeholder":true,"num":0}}]"#);
+    let next = |it: &mut Conversation, way| {
+        let refused = judge(it, way, r#"42/app,["a"]"#).is_err();
+        (refused, it.binary(way).unwrap())
+    };
+    // What passes, each way.
+    for way in [Way::Up, Way::Down] {
+        let mut it = open();
+        judge(&mut it, way, &announced("a")).unwrap();
+        assert_eq!(next(&mut it, way), (true, Verdict::Pass));
+        assert_eq!(next(&mut it, way), (true, Verdict::Pass));
+        assert!(judge(&mut it, way, r#"42/app,["a"]"#).is_ok());
+    }
+    // What crossed with the server's farewell goes nowhere, with all that belongs to it.
+    let mut it = open();
+    judge(&mut it, Way::Down, "41/app,").unwrap();
+    let found = judge(&mut it, Way::Up, &announced("a")).unwrap();
+    assert_eq!(found.0, Verdict::Drop);
+    assert_eq!(next(&mut it, Way::Up), (true, Verdict::Drop));
+    assert_eq!(next(&mut it, Way::Up), (true, Verdict::Drop));
+    assert!(it.binary(Way::Up).is_err());
+    // Nor does anything of a namespace of version 3 that nobody is let in to.
+    let terms = Terms {
+        namespaces: vec![vec!["/app".to_owned()]],
+        ..terms_of("alice", 1).of(Version::Three)
+    };
+    let mut it = Conversation::default();
+    let mut down = |text| it.message(Way::Down, text, &terms, &mut Vec::new());
+    assert_eq!(down("40"), Ok(Verdict::Drop));
+    let announced = r#"451-["a",{"_placeholder":true,"num":0}]"#;
+    assert_eq!(down(announced), Ok(Verdict::Drop));
+    assert!(down(r#"42["a"]"#).is_err());
+    assert_eq!(it.binary(Way::Down), Ok(Verdict::Drop));
+}
+
+#[test]
+fn w15_what_is_too_much_is_dropped_and_told_once_a_second_and_then_it_is_the_end() {
+    let rules = SocketRules {
+        messages_per_second: 1,
+        message_burst: 4,
+        ..SocketRules::default()
+    };
+    let terms = Terms {
+        pace: Pace::new(&rules),
+        ..terms_of("alice", 1)
+    };
+    let mut it = Conversation::default();
+    it.at(fixture::START);
+    let told = |it: &mut Conversation| it.take_replies().len();
+    let up = |it: &mut Conversation, text| it.message(Way::Up, text, &terms, &mut Vec::new());
+    up(&mut it, "40/app,").unwrap();
+    it.message(Way::Down, r#"40/app,{"sid":"me"}"#, &terms, &mut Vec::new())
+        .unwrap();
+    let event = r#"42/app,["a"]"#;
+    for _ in 0..3 {
+        assert_eq!(up(&mut it, event), Ok(Verdict::Pass));
+    }
+    // The bucket is empty: an event and two attachments are three in vain.
+    let three = r#"452-/app,["a",{"_placeholder":true,"num":0}]"#;
+    assert_eq!(up(&mut it, three), Ok(Verdict::Drop));
+    assert_eq!(it.binary(Way::Up), Ok(Verdict::Drop));
+    assert_eq!(it.binary(Way::Up), Ok(Verdict::Drop));
+    assert_eq!((told(&mut it), it.take_dropped()), (1, 1));
+    assert_eq!(up(&mut it, event), Ok(Verdict::Drop));
+    assert_eq!((told(&mut it), it.take_dropped()), (0, 1));
+    assert_eq!(up(&mut it, event), Err(Refused::TooFast));
+    assert!(it.small_talk(&terms).is_err());
+    // To leave is never too much.
+    assert_eq!(up(&mut it, "41/app,"), Ok(Verdict::Pass));
+    it.at(fixture::START.plus(Duration::from_secs(1)));
+    assert_eq!(it.small_talk(&terms), Ok(()));
+    assert_eq!(up(&mut it, "40/app,"), Ok(Verdict::Pass));
+}
+
+#[test]
 fn w7_the_farewell_names_every_namespace_once() {
     let mut it = open();
     judge(&mut it, Way::Up, "40").unwrap();

@@ -12,6 +12,7 @@ use crate::{
 };
 
 const HOST: &str = "r1.example.net";
+const LOGIN_URL: &str = "https://auth.example.org/login";
 const OPEN: [(Way, &str); 2] = [(Way::Up, "40/app,"), (Way::Down, r#"40/app,{"sid":"me"}"#)];
 
 /// Alice's connection to a tenant, and logins that could speak on it.
@@ -40,9 +41,9 @@ impl Stage {
         let terms = Terms {
             mode,
             owner: Some(owner),
-            reception: Some(reception),
             ..terms_of("alice", 1)
         };
+        let terms = terms.with_reception(Some(reception), LOGIN_URL.to_owned());
         let mut stage = Self {
             house,
             sid,
@@ -85,6 +86,7 @@ impl Stage {
                 (json[0].as_str(), json[1]["from"].as_str()),
                 (Some("uiBuilderControl"), Some("server"))
             );
+            assert_eq!(json[1]["login_url"], LOGIN_URL);
             let reason = json[1]["reason"].as_str().unwrap_or_default();
             format!("{} {reason}", json[1]["uibuilderCtrl"].as_str().unwrap())
                 .trim()
