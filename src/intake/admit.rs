@@ -227,6 +227,48 @@ mod tests {
         verdict(line, fields).unwrap_err()
     }
 
+    #[test]
+    fn a_limit_is_what_may_still_be_and_0_is_none() {
+        let post = |length| ask("POST /x", &[HOST, ("content-length", length)]);
+        assert!(admit(post("1000"), &arrival(None), &facts()).is_ok());
+        assert!(admit(post("1001"), &arrival(None), &facts()).is_err());
+        let any = IntakeFacts { body: 0, ..facts() };
+        assert!(admit(post("1000000000"), &arrival(None), &any).is_ok());
+        // Over HTTP/2, where nobody has counted before: lines by themselves, and cookies together.
+        let two = |name: &'static str, size: usize, lines: usize| {
+            let value = "c".repeat(size - name.len());
+            let mut all = vec![HOST];
+            all.extend(std::iter::repeat_n((name, value.as_str()), lines));
+            let mut request = ask("GET https://a.example.net/x", &all);
+            *request.version_mut() = Version::HTTP_2;
+            admit(request, &arrival(None), &facts()).map(|_| ())
+        };
+        for (name, most, lines) in [("cookie", COOKIES, 1), ("cookie", COOKIES / 4, 4)] {
+            assert_eq!(two(name, most, lines), Ok(()));
+            assert_eq!(two(name, most + 1, lines), Err(Malformed::TooLarge));
+        }
+        assert_eq!(two("x-one", 1000, 9), Ok(()));
+        assert_eq!(two("x-one", 1001, 1), Err(Malformed::TooLarge));
+        assert_eq!(two("x-one", 1000, 10), Err(Malformed::TooLarge));
+    }
+
+    #[test]
+    fn what_goes_on_is_stripped_and_what_is_ours_is_known() {
+        for (target, ours) in [
+            ("/.portcullis/login", true),
+            ("/.portcullis", false),
+            ("/app/.portcullis/login", false),
+        ] {
+            let line = format!("GET {target}");
+            let fields = [HOST, ("remote-user", "admin"), ("x-mine", "1")];
+            let mut inbound = verdict(&line, &fields).unwrap();
+            assert_eq!(inbound.is_ours(), ours, "{target}");
+            inbound.strip(crate::intake::strip::Level::Guarded, &[]);
+            assert!(!inbound.headers.contains_key("remote-user"));
+            assert!(inbound.headers.contains_key("x-mine"));
+        }
+    }
+
     const HOST: (&str, &str) = ("host", "a.example.net");
 
     #[test]
