@@ -1,10 +1,14 @@
 #!/usr/bin/env bash
-# Mutants of one room with its own unit tests: `tests/mutants.sh ROOM`. A mutant that survives and that docs/mutants.md does
-# not explain is a failure. In a copy of the tree that ends with the room: a module uses only those above it in src/lib.rs, so
-# what stands below need not be built for each of a thousand mutants.
+# Mutants of one room with its own unit tests: `tests/mutants.sh ROOM [FILE...]`, of all its files or of some. A mutant that
+# survives and that docs/mutants.md does not explain is a failure. In a copy of the tree that ends with the room: a module uses
+# only those above it in src/lib.rs, so what stands below need not be built for each of a thousand mutants.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 room=$1
+shift
+only=()
+for file in "${@:-src/$room.rs}"; do only+=(--file "$file"); done
+[ $# -gt 0 ] || only+=(--file "src/$room/**/*.rs")
 tools="$PWD/.work/tools"
 export PATH="$tools/bin:$PATH"
 command -v cargo-mutants >/dev/null 2>&1 || cargo install --quiet --locked --root "$tools" cargo-mutants
@@ -28,7 +32,7 @@ printf '#![allow(dead_code, unused_imports)]\n%s\n' "$(cat "$copy/src/lib.rs")" 
 
 ended=0
 (cd "$copy" && CARGO_TARGET_DIR="${MUTANTS_TARGET:-$PWD/../target}" RUSTFLAGS="--cap-lints allow" cargo mutants --in-place --no-shuffle --output . \
-    --timeout 30 --cargo-arg=--lib --file "src/$room.rs" --file "src/$room/**/*.rs" -- "$room::") || ended=$?
+    --timeout 30 --cargo-arg=--lib "${only[@]}" -- "$room::") || ended=$?
 # 2: some survived, 3: some took too long; the lists say which, and anything else is a failure of its own.
 case $ended in 0 | 2 | 3) ;; *) exit 1 ;; esac
 
