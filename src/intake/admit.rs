@@ -492,6 +492,23 @@ mod tests {
     }
 
     #[test]
+    fn s6_a_handshake_over_http_2_that_is_none_is_refused() {
+        for (line, version, protocol, why) in [
+            ("CONNECT", "13", "connect-udp", Malformed::Method),
+            ("CONNECT", "7", "websocket", Malformed::Handshake),
+            ("GET", "13", "websocket", Malformed::Handshake),
+        ] {
+            let line = format!("{line} https://a.example.net/x");
+            let mut request = ask(&line, &[("sec-websocket-version", version)]);
+            *request.version_mut() = Version::HTTP_2;
+            let protocol = hyper::ext::Protocol::from_static(protocol);
+            request.extensions_mut().insert(protocol);
+            let found = admit(request, &arrival(None), &facts());
+            assert_eq!(found.unwrap_err(), why, "{line}");
+        }
+    }
+
+    #[test]
     fn open_mode_takes_no_credentials_out() {
         let facts = IntakeFacts {
             guarded: false,
