@@ -66,6 +66,7 @@ mod tests {
             "a.example.net, b.example.net",
             "a.example.net/",
             "::1",
+            "2001:db8::1:443",
             "[::1",
             "[::1]x",
             "a b",

@@ -126,6 +126,8 @@ mod tests {
             "/a%0ab",
             "/a%252fb",
             "/%ff",
+            "/a%20b/../admin",
+            "/ä//admin",
         ] {
             assert_eq!(decide(raw), Ok(Decided::Ambiguous), "{raw}");
         }

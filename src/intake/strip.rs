@@ -269,6 +269,10 @@ mod tests {
         let lines = [
             ("connection", "close, X-Mine, Cookie"),
             ("connection", "Origin, Sec-Fetch-Site"),
+            ("connection", "Content-Type, Access-Control-Request-Method"),
+            ("content-type", "text/plain"),
+            ("access-control-request-method", "PUT"),
+            ("close", "a word of the list, and no name"),
             ("x-mine", "1"),
             ("cookie", "a=b"),
             ("origin", "https://a"),
@@ -276,7 +280,14 @@ mod tests {
         ];
         assert_eq!(
             left(&lines, Level::Guarded, &[]),
-            ["cookie", "origin", "sec-fetch-site"]
+            [
+                "access-control-request-method",
+                "close",
+                "content-type",
+                "cookie",
+                "origin",
+                "sec-fetch-site"
+            ]
         );
     }
 
@@ -317,5 +328,8 @@ mod tests {
         let lines = [("x-user-id", "7"), ("x-portcullis-assertion", "x")];
         let keep = ["x-user-id", "x-portcullis-assertion"];
         assert_eq!(left(&lines, Level::Guarded, &keep), ["x-user-id"]);
+        // And no other.
+        let lines = [("x-user-id", "7"), ("x-user-email", "a@b.example")];
+        assert_eq!(left(&lines, Level::Guarded, &["x-user-id"]), ["x-user-id"]);
     }
 }
