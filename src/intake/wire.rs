@@ -318,6 +318,48 @@ mod tests {
         let _: DuplexStream = guarded.into_inner();
     }
 
+    /// Takes one piece at a time, and says so.
+    struct OneByOne(Vec<u8>);
+
+    impl AsyncWrite for OneByOne {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.get_mut().0.extend_from_slice(bytes);
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_written_goes_out_as_it_is() {
+        let (mut client, server) = duplex(1024);
+        let (mut guarded, _) = Guarded::new(tokio::io::BufWriter::new(server), BOUNDS);
+        assert!(guarded.is_write_vectored());
+        assert_eq!(guarded.write(b"one ").await.unwrap(), 4);
+        let pieces = [io::IoSlice::new(b"two "), io::IoSlice::new(b"three")];
+        assert_eq!(guarded.write_vectored(&pieces).await.unwrap(), 9);
+        guarded.flush().await.unwrap();
+        let mut out = [0; 13];
+        client.read_exact(&mut out).await.unwrap();
+        assert_eq!(&out, b"one two three");
+        guarded.shutdown().await.unwrap();
+        assert_eq!(client.read(&mut out).await.unwrap(), 0);
+        let (mut guarded, _) = Guarded::new(OneByOne(Vec::new()), BOUNDS);
+        assert!(!guarded.is_write_vectored());
+        guarded.write_all(b"one").await.unwrap();
+        assert_eq!(guarded.inner().0, b"one");
+    }
+
     #[tokio::test]
     async fn a_fault_is_told() {
         let (mut client, server) = duplex(1024);

@@ -133,3 +133,32 @@ pub(super) fn is_forbidden_trailer(name: &[u8]) -> bool {
             | b"content-range"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn length(text: &str) -> Result<u64, Malformed> {
+        let mut it = Length::default();
+        for byte in text.bytes() {
+            it.push(byte)?;
+        }
+        it.end()
+    }
+
+    #[test]
+    fn a_length_is_what_its_digits_say() {
+        for (text, said) in [
+            ("0", 0),
+            ("5", 5),
+            ("120", 120),
+            (" \t007 ", 7),
+            ("999999999999999999", 999_999_999_999_999_999),
+        ] {
+            assert_eq!(length(text), Ok(said), "{text:?}");
+        }
+        for text in ["", " ", "1 2", "+1", "1,1", "0x1", "1000000000000000000"] {
+            assert_eq!(length(text), Err(Malformed::Framing), "{text:?}");
+        }
+    }
+}
