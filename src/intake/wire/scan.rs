@@ -579,6 +579,68 @@ mod tests {
     }
 
     #[test]
+    fn h12_a_line_and_a_head_may_be_as_long_as_their_bounds() {
+        let head = |target: usize, values: &[usize]| {
+            let mut out = format!("GET /{} HTTP/1.1\r\nHost:a\r\n", "t".repeat(target - 1));
+            for value in values {
+                out.push_str(&format!("X:{}\r\n", "v".repeat(*value)));
+            }
+            out.push_str("\r\n");
+            verdict(out.as_bytes())
+        };
+        let most = BOUNDS.line - "X".len();
+        assert_eq!(head(1, &[most]), Ok(()));
+        assert_eq!(head(1, &[most + 1]), Err(Malformed::TooLarge));
+        let target = BOUNDS.line - "GET ".len();
+        assert_eq!(head(target, &[]), Ok(()));
+        assert_eq!(head(target + 1, &[]), Err(Malformed::TooLarge));
+        // Names, values and the target together.
+        let rest = BOUNDS.head - "GET Hosta".len() - 3 * BOUNDS.line;
+        assert_eq!(head(rest, &[most; 3]), Ok(()));
+        assert_eq!(head(rest + 1, &[most; 3]), Err(Malformed::TooLarge));
+    }
+
+    #[test]
+    fn a_body_in_pieces_ends_where_it_says() {
+        for (head, body) in [
+            ("Content-Length: 10\r\n", ["12345", "67890"]),
+            (
+                "Transfer-Encoding: chunked\r\n",
+                ["a\r\n12345", "67890\r\n0\r\n\r\n"],
+            ),
+        ] {
+            let mut wire = Wire::new(BOUNDS);
+            wire.feed(&post(head, "")).unwrap();
+            for piece in body {
+                wire.feed(piece.as_bytes()).unwrap();
+            }
+            wire.feed(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            assert!(wire.feed(b"not a request").is_err(), "{head}");
+        }
+    }
+
+    #[test]
+    fn a_request_line_is_read_to_its_last_byte() {
+        let line = |line: &str| verdict(format!("{line}\r\nHost: a\r\n\r\n").as_bytes());
+        let method = "M".repeat(METHOD);
+        assert_eq!(line(&format!("{method} / HTTP/1.1")), Ok(()));
+        assert!(line(&format!("{method}M / HTTP/1.1")).is_err());
+        for version in [
+            "HTTP/1.",
+            "HTTP/1.11",
+            "HTTP/1.1 ",
+            "HTTP/1.2",
+            "HTTP/11",
+            "HTTP/",
+        ] {
+            assert!(line(&format!("GET / {version}")).is_err(), "{version:?}");
+        }
+        let empty = |count: u8| "\r\n".repeat(count.into());
+        assert_eq!(line(&format!("{}GET / HTTP/1.1", empty(EMPTY))), Ok(()));
+        assert!(line(&format!("{}GET / HTTP/1.1", empty(EMPTY + 1))).is_err());
+    }
+
+    #[test]
     fn s1_ambiguous_framing_is_refused() {
         for fields in [
             "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
