@@ -603,10 +603,10 @@ mod tests {
     #[test]
     fn a_body_in_pieces_ends_where_it_says() {
         for (head, body) in [
-            ("Content-Length: 10\r\n", ["12345", "67890"]),
+            ("Content-Length: 10\r\n", [r#"{"a":"#, " 123}"]),
             (
                 "Transfer-Encoding: chunked\r\n",
-                ["a\r\n12345", "67890\r\n0\r\n\r\n"],
+                ["a\r\n{\"a\":", " 123}\r\n0\r\n\r\n"],
             ),
         ] {
             let mut wire = Wire::new(BOUNDS);
