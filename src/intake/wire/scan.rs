@@ -620,6 +620,48 @@ mod tests {
     }
 
     #[test]
+    fn a_chunks_size_is_digits_and_ends_with_a_whole_line() {
+        for body in [
+            "\r\n\r\n",
+            "5z\nhello\r\n0\r\n\r\n",
+            ";x\r\n\r\n",
+            "z",
+            "5\r5",
+            "5;x\n",
+        ] {
+            let sent = post("Transfer-Encoding: chunked\r\n", body);
+            assert_eq!(verdict(&sent), Err(Malformed::Framing), "{body:?}");
+        }
+        let sixteen = post(
+            "Transfer-Encoding: chunked\r\n",
+            "10\r\n{sixteen bytes!}\r\n0\r\n\r\n",
+        );
+        assert_eq!(verdict(&sixteen), Ok(()));
+        let most = "0".repeat(usize::try_from(SIZE).unwrap());
+        let sized = |digits: &str| {
+            let body = format!("{digits}\r\n\r\n");
+            verdict(&post("Transfer-Encoding: chunked\r\n", &body))
+        };
+        assert_eq!(sized(&most), Ok(()));
+        assert_eq!(sized(&format!("{most}0")), Err(Malformed::Framing));
+    }
+
+    #[test]
+    fn s3_every_trailer_costs_something_and_has_a_name() {
+        let trailers = |lines: &str| {
+            let body = format!("0\r\n{lines}\r\n");
+            verdict(&post("Transfer-Encoding: chunked\r\n", &body))
+        };
+        // A byte for the name, and one for the line.
+        let most = TRAILERS / 2;
+        assert_eq!(trailers(&"a:\r\n".repeat(most)), Ok(()));
+        assert!(trailers(&"a:\r\n".repeat(most + 1)).is_err());
+        for bad in [": x\r\n", "a: \0\r\n", "a b: x\r\n"] {
+            assert!(trailers(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
     fn a_request_line_is_read_to_its_last_byte() {
         let line = |line: &str| verdict(format!("{line}\r\nHost: a\r\n\r\n").as_bytes());
         let method = "M".repeat(METHOD);
