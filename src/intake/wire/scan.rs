@@ -583,7 +583,9 @@ mod tests {
         let head = |target: usize, values: &[usize]| {
             let mut out = format!("GET /{} HTTP/1.1\r\nHost:a\r\n", "t".repeat(target - 1));
             for value in values {
-                out.push_str(&format!("X:{}\r\n", "v".repeat(*value)));
+                out.push_str("X:");
+                out.push_str(&"v".repeat(*value));
+                out.push_str("\r\n");
             }
             out.push_str("\r\n");
             verdict(out.as_bytes())
