@@ -104,13 +104,17 @@ fn orders(first: usize, second: usize) -> Vec<Vec<bool>> {
 
 /// Tries a case in every order; it gives the steps that both took.
 async fn in_every_order(case: impl AsyncFn(&[bool]) -> (usize, usize)) {
-    let (first, second) = case(&[]).await;
+    let mut tries = 0;
+    let (first, second) = loop {
+        let (first, second) = case(&[]).await;
+        tries += 1;
+        // (On a busy machine what is waited for may be there at once, or be rung for twice.)
+        if first > 1 && second > 1 && first + second < 12 {
+            break (first, second);
+        }
+        assert!(tries < 10, "{first} and {second} steps are no two requests");
+    };
     let all = orders(first, second);
-    assert!(
-        first > 1 && second > 1 && all.len() < 1000,
-        "{first} and {second} steps are {} orders",
-        all.len()
-    );
     for order in all {
         case(&order).await;
     }
