@@ -5,7 +5,7 @@ import path from 'node:path';
 import { Bench } from './lib/bench.mjs';
 import { draw, fold } from './lib/flame.mjs';
 import { http1, http2, ours } from './lib/load.mjs';
-import { folder, run, start, stop, stopAll } from './lib/process.mjs';
+import { folder, program, run } from './lib/process.mjs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const name = process.argv[2];
@@ -16,9 +16,7 @@ const works = [
   ['sockets', 'Socket.IO, 32 sockets, 16 messages in flight', (gate, bench) => ours('rounds', gate, { host: bench.socketHost, 'in-flight': 16, seconds: seconds + 2 })],
 ];
 
-for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, async () => { await stopAll(); process.exit(1); });
-let code = 1;
-try {
+await program(async () => {
   const bench = new Bench();
   await bench.open();
   const [gate] = await bench.peers('portcullis');
@@ -28,19 +26,11 @@ try {
     const loading = load(gate, bench);
     await sleep(1000);
     const data = path.join(folder, `${work}.data`);
-    const perf = start('perf', ['record', '-q', '-e', 'cpu-clock', '-F', '997', '-g', '-p', String(gate.pid), '-o', data, '--', 'sleep', String(seconds)]);
-    await perf.ended;
+    await run('perf', ['record', '-q', '-e', 'cpu-clock', '-F', '997', '-g', '-p', String(gate.pid), '-o', data, '--', 'sleep', String(seconds)]);
     await loading;
     const stacks = fold(await run('perf', ['script', '-i', data, '--no-inline', '-F', 'comm,ip,sym']));
     const file = `docs/flame/${name}-${work}.svg`;
     writeFileSync(file, draw(stacks, `${title}: where the CPU time went (${name})`));
     console.log(file);
   }
-  await stop(gate.child);
-  code = 0;
-} catch (error) {
-  console.error(error);
-} finally {
-  await stopAll();
-}
-process.exit(code);
+});

@@ -4,8 +4,8 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { Bench, versions } from './lib/bench.mjs';
-import { stopAll } from './lib/process.mjs';
-import { program } from './peers/portcullis.mjs';
+import { program } from './lib/process.mjs';
+import { program as gateway } from './peers/portcullis.mjs';
 import { rounds, seconds } from './lib/rounds.mjs';
 import { show, table, verdict } from './lib/table.mjs';
 
@@ -25,7 +25,7 @@ function machine() {
 
 async function main() {
   const began = Date.now();
-  const head = [`${new Date().toISOString().slice(0, 16)}Z; ${machine()}.`, `${await versions()} (${program}).`,
+  const head = [`${new Date().toISOString().slice(0, 16)}Z; ${machine()}.`, `${await versions()} (${gateway}).`,
     `${rounds} interleaved rounds of ${seconds} s; medians; ratios are medians of the rounds' own ratios to nginx without authentication.`];
   const bench = new Bench();
   await bench.open();
@@ -62,13 +62,4 @@ async function main() {
 const bound = (it) => (it.most === null || it.most === undefined ? '' : `${it.below ? '< ' : ''}${show(it.most)}${it.unit}`);
 const remark = (it) => [it.most === null || it.most === undefined ? '' : verdict(it.value, it.most), it.note ?? ''].filter(Boolean).join('; ');
 
-for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, async () => { await stopAll(); process.exit(1); });
-let code = 1;
-try {
-  code = (await main()) === 0 ? 0 : 1;
-} catch (error) {
-  console.error(error);
-} finally {
-  await stopAll();
-}
-process.exit(code);
+await program(async () => ((await main()) === 0 ? 0 : 1));

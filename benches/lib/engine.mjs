@@ -3,6 +3,7 @@
 import { createServer } from 'node:http';
 import { createHash } from 'node:crypto';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { folder } from './process.mjs';
 import { often } from './rounds.mjs';
 
@@ -33,6 +34,11 @@ export class Engine {
 
   get hosts() {
     return `["unix://${this.socket}"]`;
+  }
+
+  /** Waits, five seconds at most, until somebody follows the events. */
+  async followed() {
+    for (let n = 0; this.followers === 0 && n < 100; n++) await sleep(50);
   }
 
   /** How many follow the events. */

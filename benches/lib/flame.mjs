@@ -10,9 +10,11 @@ const OWNERS = [
   ['hyper, h2, http', '#5b9bd5', /^<?(hyper|h2|http|httparse|http_body)(_util)?::|^<(hyper|h2|http)/],
   ['TLS, cryptography', '#8b7fc7', /rustls|aws_lc|_aesni|gcm|sha256|ecp_/i],
   ['tokio, mio', '#69a86b', /^<?(tokio|mio|tokio_util|tokio_rustls|futures)(_\w+)?::/],
-  ['the kernel', '#c9a227', null],
   ['everything else', '#b0aaa2', /^/],
 ];
+/** Known by its addresses. */
+const KERNEL = ['the kernel', '#c9a227'];
+const ALL = [...OWNERS.slice(0, -1), KERNEL, ...OWNERS.slice(-1)];
 
 /** One name for all forms of a function: no hash, no types. */
 function plain(symbol) {
@@ -58,11 +60,11 @@ function tree(stacks) {
 }
 
 const escape = (text) => text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;');
-const ownerOf = (node) => (node.kernel ? OWNERS[4] : OWNERS.find((it) => it[2]?.test(node.name)));
+const ownerOf = (node) => (node.kernel ? KERNEL : OWNERS.find((it) => it[2].test(node.name)));
 
 /** Whose frame was running, over all samples: each owner's share. */
 function shares(stacks) {
-  const sums = new Map(OWNERS.map((it) => [it[0], 0]));
+  const sums = new Map(ALL.map((it) => [it[0], 0]));
   let all = 0;
   for (const { frames, count } of stacks) {
     const [name, kernel] = frames.at(-1);
@@ -96,7 +98,7 @@ export function draw(stacks, title) {
     `<text x="8" y="20" font-size="15">${escape(title)}; ${root.count} samples</text>`];
   let x = 8;
   for (const [owner, share] of shares(stacks)) {
-    const [, colour] = OWNERS.find((it) => it[0] === owner);
+    const [, colour] = ALL.find((it) => it[0] === owner);
     const label = `${owner} ${share.toFixed(0)} %`;
     out.push(`<rect x="${x}" y="32" width="12" height="12" fill="${colour}"/><text x="${x + 16}" y="42">${escape(label)}</text>`);
     x += 40 + label.length * 6;

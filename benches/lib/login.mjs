@@ -67,6 +67,11 @@ export class Person {
     else this.cookies.set(host, session(second));
   }
 
+  /** A gateway as it is asked for `host` by this person. */
+  at(gate, host, certificate) {
+    return { ...gate, host, certificate: certificate.crt, headers: () => [`Cookie: ${this.cookies.get(host)}`] };
+  }
+
   /** A new token for each host: one that is past half its life would be renewed with every answer. */
   async refresh(port) {
     for (const [host, cookie] of this.cookies) {

@@ -38,6 +38,20 @@ export async function stopAll() {
   rmSync(folder, { recursive: true, force: true });
 }
 
+/** Is the whole program: runs `main`, ends everything that was started, and exits; with 0 unless `main` fails or gives another code. */
+export async function program(main) {
+  for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, async () => { await stopAll(); process.exit(1); });
+  let code = 1;
+  try {
+    code = (await main()) ?? 0;
+  } catch (error) {
+    console.error(error);
+  } finally {
+    await stopAll();
+  }
+  process.exit(code);
+}
+
 /** Runs a program to its end and gives what it printed. */
 export async function run(command, args, { patience = 120_000, env } = {}) {
   const child = start(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env: env ?? process.env });

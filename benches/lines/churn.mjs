@@ -21,10 +21,10 @@ export async function measure(bench) {
   const person = await Person.add(gate, 'churn');
   const child = await gate.open();
   try {
-    for (let n = 0; engine.followers === 0 && n < 100; n++) await sleep(50);
+    await engine.followed();
     await sleep(500);
     await person.signIn(gate.port, host);
-    const peer = { ...gate, host, certificate: bench.certificate.crt, headers: () => [`Cookie: ${person.cookies.get(host)}`] };
+    const peer = person.at(gate, host, bench.certificate);
     const held = await idle(peer, { sockets, beat: 1000 });
     const load = ours('rate', peer, { rate: 2000, seconds: length, posts: true });
     const changes = await engine.churn(bench.work.files, performance.now() + length * 1000);

@@ -1,14 +1,13 @@
 // One tenant's traffic beside what must not move it: scrapes, reloads, containers that come and go, another tenant's flood.
 // Its p99 is held against the same traffic alone, right before; for the flood, nginx without auth is asked the same.
 import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { often, rounds, seconds } from '../lib/rounds.mjs';
 import { ours } from '../lib/load.mjs';
 import { Engine } from '../lib/engine.mjs';
 import { Person } from '../lib/login.mjs';
 import { stop } from '../lib/process.mjs';
 import { median, ratio, show, table } from '../lib/table.mjs';
-import { gateway } from '../peers/portcullis.mjs';
+import { gateway, tenant } from '../peers/portcullis.mjs';
 
 export const title = 'what must not move a tenant: p99 of its traffic beside it';
 const traffic = { rate: 2000, seconds };
@@ -18,15 +17,13 @@ const [steady, flooded] = ['steady.example.test', 'flooded.example.test'];
 
 export async function measure(bench) {
   const engine = await new Engine('isolation').open();
-  const tenants = [[steady, bench.work.sockets], [flooded, bench.work.files]].map(([host, port]) =>
-    `[[tenant]]\nhosts = ["${host}"]\nupstreams = ["http://127.0.0.1:${port}"]\nlogin_api = true\n`);
-  const gate = await gateway(bench, 'isolation', tenants.join(''), { docker: engine.hosts });
+  const gate = await gateway(bench, 'isolation', tenant(steady, bench.work.sockets) + tenant(flooded, bench.work.files), { docker: engine.hosts });
   const person = await Person.add(gate, 'isolated');
   const child = await gate.open();
   try {
-    for (let n = 0; engine.followers === 0 && n < 100; n++) await sleep(50);
+    await engine.followed();
     for (const host of [steady, flooded]) await person.signIn(gate.port, host);
-    const to = (host) => ({ ...gate, host, certificate: bench.certificate.crt, headers: () => [`Cookie: ${person.cookies.get(host)}`] });
+    const to = (host) => person.at(gate, host, bench.certificate);
     const [nginx] = await bench.peers('nginx');
     const cases = [
       ['scrapes, 20/s', to(steady), (until) => often(50, until, () => fetch(`http://127.0.0.1:${gate.admin}/metrics`).then((it) => it.text()))],

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Person } from '../lib/login.mjs';
 import { answers, folder, run, start, stop } from '../lib/process.mjs';
 import { show, table } from '../lib/table.mjs';
-import { gateway } from '../peers/portcullis.mjs';
+import { gateway, tenant } from '../peers/portcullis.mjs';
 
 export const title = '10,000 routes against 10: instructions per request';
 const requests = 2000;
@@ -22,7 +22,7 @@ export async function measure(bench) {
 
 async function instructions(bench, tenants) {
   const name = `routes-${tenants}`;
-  const all = Array.from({ length: tenants }, (_, n) => `[[tenant]]\nhosts = ["r${n}.example.test"]\nupstreams = ["http://127.0.0.1:${bench.work.files}"]\nlogin_api = true\n`);
+  const all = Array.from({ length: tenants }, (_, n) => tenant(`r${n}.example.test`, bench.work.files));
   const gate = await gateway(bench, name, all.join(''));
   const host = `r${tenants - 1}.example.test`;
   // Signing in is done outside, where a hash does not take a minute; the session is in the store.

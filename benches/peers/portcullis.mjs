@@ -45,7 +45,8 @@ ${tenants}`);
   return { name, title: 'Portcullis, all on', port, admin, config, open, command };
 }
 
-const tenant = (host, upstream, more = '') => `[[tenant]]
+/** A tenant of the file; `upstream` is a port of this machine. */
+export const tenant = (host, upstream, more = '') => `[[tenant]]
 hosts = ["${host}"]
 upstreams = ["http://127.0.0.1:${upstream}"]
 login_api = true
