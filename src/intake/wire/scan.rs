@@ -564,6 +564,11 @@ mod tests {
         format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n{body}").into_bytes()
     }
 
+    /// Sends a body in chunks, and trailers.
+    fn chunked(body: &str) -> Vec<u8> {
+        post("Transfer-Encoding: chunked\r\n", body)
+    }
+
     #[test]
     fn honest_requests_pass_one_after_the_other() {
         let get = b"GET /a?b=%20#".strip_suffix(b"#").unwrap();
@@ -631,18 +636,14 @@ mod tests {
             "5\r5",
             "5;x\n",
         ] {
-            let sent = post("Transfer-Encoding: chunked\r\n", body);
-            assert_eq!(verdict(&sent), Err(Malformed::Framing), "{body:?}");
+            assert_eq!(verdict(&chunked(body)), Err(Malformed::Framing), "{body:?}");
         }
-        let sixteen = post(
-            "Transfer-Encoding: chunked\r\n",
-            "10\r\n{sixteen bytes!}\r\n0\r\n\r\n",
-        );
+        let sixteen = chunked("10\r\n{sixteen bytes!}\r\n0\r\n\r\n");
         assert_eq!(verdict(&sixteen), Ok(()));
         let most = "0".repeat(usize::try_from(SIZE).unwrap());
         let sized = |digits: &str| {
             let body = format!("{digits}\r\n\r\n");
-            verdict(&post("Transfer-Encoding: chunked\r\n", &body))
+            verdict(&chunked(&body))
         };
         assert_eq!(sized(&most), Ok(()));
         assert_eq!(sized(&format!("{most}0")), Err(Malformed::Framing));
@@ -652,7 +653,7 @@ mod tests {
     fn s3_every_trailer_costs_something_and_has_a_name() {
         let trailers = |lines: &str| {
             let body = format!("0\r\n{lines}\r\n");
-            verdict(&post("Transfer-Encoding: chunked\r\n", &body))
+            verdict(&chunked(&body))
         };
         // A byte for the name, and one for the line.
         let most = TRAILERS / 2;
@@ -746,7 +747,7 @@ mod tests {
             "0\r\n\n",
             long.as_str(),
         ] {
-            let request = post("Transfer-Encoding: chunked\r\n", body);
+            let request = chunked(body);
             assert_eq!(verdict(&request), Err(Malformed::Framing), "{body:?}");
         }
     }
@@ -755,7 +756,7 @@ mod tests {
     fn s3_trailers_are_counted_alike_however_they_are_cut() {
         for (length, good) in [(5000, true), (8300, false)] {
             let trailer = format!("0\r\nX: {}\r\n\r\n", "a".repeat(length));
-            let request = post("Transfer-Encoding: chunked\r\n", &trailer);
+            let request = chunked(&trailer);
             let mut wire = Wire::new(BOUNDS);
             let in_pieces = request.chunks(1).all(|it| wire.feed(it).is_ok());
             assert_eq!((verdict(&request).is_ok(), in_pieces), (good, good));
