@@ -10,14 +10,16 @@ ARG BASE=debian:bookworm-slim
 FROM ${RUST} AS build
 WORKDIR /build
 COPY . .
-RUN cargo build --locked --release --bin portcullis
+# As `make release` builds it, where that has been run here with the same compiler; else a plain release build.
+RUN if [ -e target/pgo/portcullis.profdata ]; then benches/pgo.sh again; \
+    else cargo build --locked --release --bin portcullis && mkdir -p target/pgo && mv target/release/portcullis target/pgo/; fi
 
 FROM ${BASE}
 RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates \
  && rm -rf /var/lib/apt/lists/* \
  && mkdir -p /etc/portcullis/certs /var/lib/portcullis
-COPY --from=build /build/target/release/portcullis /usr/local/bin/portcullis
+COPY --from=build /build/target/pgo/portcullis /usr/local/bin/portcullis
 COPY config/portcullis.toml /etc/portcullis/portcullis.toml
 ENV PORTCULLIS__CERTIFICATES__DIR=/etc/portcullis/certs \
     PORTCULLIS__STORE__URL=sqlite:/var/lib/portcullis/portcullis.db

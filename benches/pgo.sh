@@ -10,15 +10,15 @@ cd "$(dirname "$0")/.."
 triple="$(rustc -vV | sed -n 's/^host: //p')"
 out="$PWD/target/pgo"
 profile="$out/portcullis.profdata"
-own="$(rustc --print sysroot)/lib/rustlib/$triple/bin/llvm-profdata"
-merge="$([ -x "$own" ] && echo "$own" || command -v llvm-profdata || ls /usr/bin/llvm-profdata-* 2>/dev/null | tail -1 || true)"
-[ -n "$merge" ] || { echo "pgo: llvm-profdata is missing (Debian: llvm)" >&2; exit 1; }
 
 build() { # flags, folder
     RUSTFLAGS="$1" cargo build --locked --release --target "$triple" --target-dir "$2" --bin portcullis
 }
 
 if [ "${1:-}" != again ] || [ ! -e "$profile" ]; then
+    own="$(rustc --print sysroot)/lib/rustlib/$triple/bin/llvm-profdata"
+    merge="$([ -x "$own" ] && echo "$own" || command -v llvm-profdata || ls /usr/bin/llvm-profdata-* 2>/dev/null | tail -1 || true)"
+    [ -n "$merge" ] || { echo "pgo: llvm-profdata is missing (Debian: llvm)" >&2; exit 1; }
     rm -rf "$out/raw"
     mkdir -p "$out/raw"
     echo "pgo: a build that counts"
