@@ -69,9 +69,10 @@ pub(super) fn read<'a>(text: &'a str, at: usize, control: &str) -> Result<Spoken
     .map_err(|_| Refused::Grammar("an event without a name"))?;
     let name_end = name.end;
     let name = slice(text, name);
-    if RESERVED_EVENTS
-        .iter()
-        .any(|it| json::means(name, it) != Same::No)
+    if may_mean(name, b"cdnr")
+        && RESERVED_EVENTS
+            .iter()
+            .any(|it| json::means(name, it) != Same::No)
     {
         return Err(Refused::Grammar("a reserved event"));
     }
@@ -117,11 +118,14 @@ pub(super) fn read<'a>(text: &'a str, at: usize, control: &str) -> Result<Spoken
 
 /// Whether a message's key is one that we act on, disguised or not.
 fn is_marked(key: &str) -> bool {
-    // Whatever means one of them begins as one of them does, or with an escape.
-    matches!(
-        json::inner(key).as_bytes().first(),
-        Some(b'_' | b'u' | b'\\')
-    ) && MARKED.iter().any(|it| json::means(key, it) != Same::No)
+    may_mean(key, b"_u") && MARKED.iter().any(|it| json::means(key, it) != Same::No)
+}
+
+/// Whether a string can mean one of the words that begin with one of `firsts`: then it begins as
+/// one of them does, or with an escape.
+fn may_mean(quoted: &str, firsts: &[u8]) -> bool {
+    let first = json::inner(quoted).as_bytes().first();
+    first.is_some_and(|it| *it == b'\\' || firsts.contains(it))
 }
 
 impl Spoken<'_> {

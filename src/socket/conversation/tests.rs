@@ -579,3 +579,34 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_namespace_that_is_not_confirmed_yet_may_be_left_and_nothing_else() {
+    let asked = || {
+        let mut it = Conversation::default();
+        judge(&mut it, Way::Up, "40/app,").unwrap();
+        it
+    };
+    for text in [r#"42/app,["a"]"#, "43/app,1[]"] {
+        assert!(judge(&mut asked(), Way::Up, text).is_err(), "{text}");
+    }
+    let left = judge(&mut asked(), Way::Up, "41/app,").unwrap();
+    assert_eq!(left.0, Verdict::Pass);
+}
+
+#[test]
+fn w21_no_reserved_event_passes_however_it_is_written() {
+    for word in socketio::RESERVED_EVENTS {
+        for at in 0..=word.len() {
+            let (before, after) = word.split_at(at);
+            let name = match after.chars().next() {
+                Some(c) => format!("{before}\\u{:04x}{}", u32::from(c), &after[1..]),
+                None => word.to_owned(),
+            };
+            let sent = format!(r#"42/app,["{name}",1]"#);
+            assert!(judge(&mut open(), Way::Up, &sent).is_err(), "{sent}");
+        }
+        let longer = format!(r#"42/app,["{word}s"]"#);
+        assert!(judge(&mut open(), Way::Up, &longer).is_ok());
+    }
+}

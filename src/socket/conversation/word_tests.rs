@@ -364,3 +364,67 @@ async fn the_hard_limit_is_warned_of_once() {
     assert_eq!(stage.it.due(stage.house.now(), &stage.terms), Ok(None));
     assert!(stage.told().is_empty());
 }
+
+#[tokio::test]
+async fn a_short_login_is_warned_of_halfway() {
+    let mut stage = Stage::set(SocketMode::Session, Shown::Cookie).await;
+    let short = crate::config::SessionRules {
+        absolute: Duration::from_mins(4),
+        ..crate::config::SessionRules::default()
+    };
+    stage.house.sessions.set_rules(&short);
+    let (_, cell) = sign_in(&stage.house, stage.house.user.clone()).await;
+    stage.terms.owner = Some(authn::fixture::identity(&cell, HOST, "t1", Shown::Cookie));
+    let next = stage.it.due(stage.house.now(), &stage.terms);
+    let halfway = cell.created.until(cell.login_exp) / 2;
+    assert_eq!(next, Ok(Some(cell.login_exp.minus(halfway))));
+    assert!(halfway < WARN_AHEAD);
+}
+
+const BINARY: [(Way, &str); 2] = [
+    (Way::Up, r#"451-/app,["b",{"_placeholder":true,"num":0}]"#),
+    (Way::Down, r#"451-/app,["b",{"_placeholder":true,"num":0}]"#),
+];
+
+#[tokio::test]
+async fn amid_a_message_an_idle_session_is_not_borne_with() {
+    for (way, text) in BINARY {
+        let mut stage = Stage::set(SocketMode::Session, Shown::Cookie).await;
+        let now = stage.house.now();
+        assert_eq!(stage.judge(way, text).0, Verdict::Pass);
+        assert_eq!(stage.it.is_amid_attachments(), way == Way::Down);
+        assert_eq!(stage.it.begin_grace(now, &stage.terms), None);
+        stage.it.binary(way).unwrap();
+        assert!(!stage.it.is_amid_attachments());
+        assert!(stage.it.begin_grace(now, &stage.terms).is_some());
+        // What is dropped has attachments too, and they must go with it.
+        assert_eq!(stage.judge(way, text).0, Verdict::Drop);
+        assert_eq!(stage.it.begin_grace(now, &stage.terms), None);
+        assert_eq!(stage.it.binary(way), Ok(Verdict::Drop));
+        assert!(stage.it.begin_grace(now, &stage.terms).is_some());
+    }
+}
+
+#[tokio::test]
+async fn an_idle_session_is_borne_with_only_where_a_token_could_come() {
+    let stage = || Stage::set(SocketMode::Session, Shown::Cookie);
+    let now = stage().await.house.now();
+    let mut without = stage().await;
+    without.terms.grace = Duration::ZERO;
+    assert_eq!(without.it.begin_grace(now, &without.terms), None);
+    let mut without = stage().await;
+    without.terms.reception = None;
+    assert_eq!(without.it.begin_grace(now, &without.terms), None);
+    let mut without = stage().await;
+    without.judge(Way::Up, "41/app,");
+    assert_eq!(without.it.begin_grace(now, &without.terms), None);
+}
+
+#[tokio::test]
+async fn no_more_answers_wait_than_a_client_may_have_namespaces() {
+    let mut stage = Stage::set(SocketMode::InBand, Shown::Cookie).await;
+    for _ in 0..2 * MOST_REPLIES {
+        assert_eq!(stage.judge(Way::Up, BARE).0, Verdict::Drop);
+    }
+    assert_eq!(stage.told().len(), MOST_REPLIES);
+}
