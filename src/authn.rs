@@ -41,7 +41,6 @@ pub struct Identity {
     pub(crate) profile: Arc<Profile>,
     pub(crate) level: u8,
     pub(crate) auth_time: Timestamp,
-    pub(crate) amr: Vec<String>,
     pub(crate) shown: Shown,
     /// The token's own end of life, seconds since the epoch.
     pub(crate) token_exp: i64,
@@ -74,7 +73,7 @@ impl Identity {
 
     /// The factors of this token.
     pub fn amr(&self) -> &[String] {
-        &self.amr
+        &self.token.claims().amr
     }
 
     /// How they showed it.
@@ -121,7 +120,7 @@ impl Identity {
             tenant: self.lease.grant.tenant.clone(),
         };
         let profile = self.profile.subject();
-        cache.get(key, tokens, profile, &self.amr, self.auth_time, now)
+        cache.get(key, tokens, profile, self.amr(), self.auth_time, now)
     }
 }
 
@@ -378,7 +377,6 @@ impl Place<'_> {
             level: lease.level,
             profile: Arc::clone(&standing.profile),
             auth_time: Timestamp::from_secs(claims.auth_time).min(standing.auth_time),
-            amr: claims.amr.clone(),
             shown,
             token_exp: claims.exp,
             renew: renew && self.sessions.is_authoritative(),

@@ -23,7 +23,7 @@ pub mod vigil;
 
 pub use rules::{Required, Source, required};
 pub use sibling::{Fetch, Site};
-pub use vigil::{Over, Vigil};
+pub use vigil::{Over, Sight, Vigil};
 
 /// What sort of request it is: what is asked of it and how it is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

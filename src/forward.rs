@@ -155,13 +155,9 @@ fn request(
     stamp: Stamp,
     inbound: Box<Inbound>,
 ) -> Result<(Request<Body>, Rc<Broke>), ForwardError> {
-    let target = aim::target(path, &inbound);
     let broke = Rc::new(Broke::default());
     let mut request = Request::new(Body::Empty);
-    // What was let in is a path and query; a rewritten one that is none goes nowhere.
-    let target =
-        PathAndQuery::try_from(target.into_owned()).map_err(|_| ForwardError::BodyBroken)?;
-    *request.uri_mut() = target.into();
+    *request.uri_mut() = aim::target(path, &inbound)?.into();
     *request.method_mut() = inbound.method.clone();
     let (headers, body) = stamp.onto(*inbound);
     *request.headers_mut() = headers;
@@ -246,7 +242,7 @@ fn refuse_service_worker(route: &HostRoute, inbound: &Inbound) -> Result<(), For
         .headers
         .get(SERVICE_WORKER)
         .is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"script"));
-    let is_ours = || inbound.target.starts_with("/.portcullis/");
+    let is_ours = || inbound.target.as_str().starts_with("/.portcullis/");
     if is_script && (route.settings.service_workers == Some(false) || is_ours()) {
         return Err(ForwardError::ServiceWorker);
     }

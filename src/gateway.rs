@@ -288,12 +288,13 @@ impl Worker {
         let patience = self.house.config.load().limits.drain;
         local.block_on(&runtime, async move {
             let tasks = TaskTracker::new();
-            let stop = self.draining.clone();
+            // This core's own: what every request asks is a lock that no other core takes.
+            let stop = self.draining.child_token();
             let pipeline = Rc::new(Pipeline::new(
                 Arc::clone(&self.house),
                 self.number,
                 tasks.clone(),
-                self.draining.clone(),
+                stop.clone(),
             ));
             let most = self.house.config.load().limits.connections;
             let places = Arc::new(tokio::sync::Semaphore::new(most));

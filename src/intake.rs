@@ -8,7 +8,7 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, uri::PathAndQuery};
 
 use crate::{body::Body, name::HostName};
 
@@ -54,7 +54,7 @@ pub struct Inbound {
     /// Its method.
     pub method: Method,
     /// Path and query exactly as they came: what is forwarded.
-    pub target: String,
+    pub target: PathAndQuery,
     /// The path that decisions are made on; see [`path`].
     pub path: path::Decided,
     /// The headers that are left. `Host` and `Content-Length` are gone; hop-by-hop and forgeable
@@ -77,7 +77,7 @@ pub struct Inbound {
 impl Inbound {
     /// Whether it is for the gateway itself, which answers below `/.portcullis/` of every guarded host.
     pub fn is_ours(&self) -> bool {
-        self.target.starts_with("/.portcullis/")
+        self.target.as_str().starts_with("/.portcullis/")
     }
 
     /// Takes out what may not go on to a host of this kind, and everything hop-by-hop. `keep`

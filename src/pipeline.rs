@@ -12,7 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     authn::{self, Audience, Identity, NotSignedIn, Remembered},
-    authz::{self, Decision, Permit, Vigil},
+    authz::{self, Decision, Permit, Sight, Vigil},
     body::Body,
     config::{Limits, Policy, SocketIdle},
     forward::{self, Choice, Errand, ForwardError, Pool, Stamp},
@@ -44,6 +44,7 @@ pub struct Pipeline {
     pub tasks: TaskTracker,
     /// The gateway is going down.
     pub draining: CancellationToken,
+    sight: Rc<Sight>,
     pool: Rc<Pool>,
     assertions: AssertionCache,
     metrics: CoreMetrics,
@@ -83,6 +84,11 @@ impl Pipeline {
     ) -> Self {
         let metrics = house.metrics.for_core(core);
         Self {
+            sight: Rc::new(Sight {
+                routes: Arc::clone(&house.routes),
+                clock: house.clock.clone(),
+                draining: draining.clone(),
+            }),
             pool: Pool::new(&house.config.load().limits, tasks.clone()),
             house,
             tasks,
@@ -222,9 +228,14 @@ impl Pipeline {
             return Ok(answer);
         }
         let eio3 = route.settings.socketio.eio3;
-        let engine = engineio::recognise(&inbound.method, &inbound.target, inbound.websocket, eio3)
-            .map_err(Malformed::from)?;
-        let path = route.path(&inbound.path, &inbound.target);
+        let engine = engineio::recognise(
+            &inbound.method,
+            inbound.target.as_str(),
+            inbound.websocket,
+            eio3,
+        )
+        .map_err(Malformed::from)?;
+        let path = route.path(&inbound.path, inbound.target.as_str());
         let ask = house.ask(&inbound, engine.is_some(), asker);
         let renewal = identity
             .as_ref()
@@ -278,7 +289,7 @@ impl Pipeline {
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let house = &*self.house;
-        let path = route.path(&inbound.path, &inbound.target);
+        let path = route.path(&inbound.path, inbound.target.as_str());
         let ask = house.ask(&inbound, false, asker);
         let nobody = Err(NotSignedIn::Missing);
         let permit = match authz::decide(&route, path, ask, nobody, house.clock.now()) {
@@ -419,14 +430,7 @@ impl Pipeline {
                 .identity()
                 .and_then(|it| it.assertion(&self.assertions, &house.tokens, house.clock.now())),
         };
-        let vigil = Vigil::new(
-            permit,
-            upstream.address,
-            Arc::clone(&house.routes),
-            epoch,
-            house.clock.clone(),
-            self.draining.clone(),
-        );
+        let vigil = Vigil::new(permit, upstream.address, Rc::clone(&self.sight), epoch);
         let errand = Errand {
             route: &route,
             path,

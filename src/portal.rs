@@ -156,7 +156,7 @@ impl<'a> Visit<'a> {
     }
 
     fn query(&self) -> Option<&str> {
-        self.inbound.target.split_once('?').map(|(_, query)| query)
+        self.inbound.target.query()
     }
 
     /// Lets a refusal take at least as long as every other one of its kind.
@@ -190,7 +190,7 @@ pub fn is_gate(inbound: &Inbound) -> bool {
     match &inbound.path {
         Decided::Plain(path) => path.starts_with("/.portcullis/"),
         // What can be read in two ways is judged by what it begins with.
-        Decided::Ambiguous => inbound.target.starts_with("/.portcullis/"),
+        Decided::Ambiguous => inbound.target.as_str().starts_with("/.portcullis/"),
     }
 }
 

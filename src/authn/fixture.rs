@@ -44,7 +44,6 @@ pub(crate) fn identity(cell: &Arc<Cell>, place: &str, tenant: &str, shown: Shown
         level: lease.level,
         profile: Arc::clone(&standing.profile),
         auth_time: standing.auth_time,
-        amr: standing.amr.clone(),
         shown,
         token_exp: claims.exp,
         renew: false,

@@ -86,7 +86,7 @@ fn inbound(credentials: Credentials, websocket: bool, client: &str) -> Inbound {
         host: host("auth.example.net"),
         port: None,
         method: Method::GET,
-        target: "/".to_owned(),
+        target: http::uri::PathAndQuery::from_static("/"),
         path: Decided::Plain("/".to_owned()),
         headers: HeaderMap::new(),
         forwarded: None,

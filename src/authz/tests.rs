@@ -646,14 +646,13 @@ fn watch(rules: Vec<Rule>, level: u8) -> Watch {
         panic!("not admitted");
     };
     let draining = CancellationToken::new();
-    let vigil = Vigil::new(
-        permit,
-        "127.0.0.1:1880".parse().unwrap(),
-        Arc::clone(&routes),
-        epoch,
-        Clock::held(START),
-        draining.clone(),
-    );
+    let sight = Sight {
+        routes: Arc::clone(&routes),
+        clock: Clock::held(START),
+        draining: draining.clone(),
+    };
+    let upstream = "127.0.0.1:1880".parse().unwrap();
+    let vigil = Vigil::new(permit, upstream, sight.into(), epoch);
     Watch {
         cell,
         routes,

@@ -1,7 +1,7 @@
 //! Goes on asking whether a permit still holds, for as long as something forwarded under it
 //! stays open: a few atomic loads at every frame and chunk, and a wake-up for the silent ones.
 
-use std::{net::SocketAddr, pin::Pin, sync::Arc};
+use std::{net::SocketAddr, pin::Pin, rc::Rc, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 
@@ -37,41 +37,42 @@ pub enum Over {
     Draining,
 }
 
+/// What every vigil of a core looks at: counted once for the core, so that a request shares no
+/// counter with other cores for it.
+#[derive(Debug)]
+pub struct Sight {
+    /// The table in force.
+    pub routes: Arc<Routes>,
+    /// The time that it goes by.
+    pub clock: Clock,
+    /// The gateway is going down.
+    pub draining: CancellationToken,
+}
+
 /// Watches over one permit.
 #[derive(Debug, Clone)]
 pub struct Vigil {
     permit: Permit,
     upstream: SocketAddr,
-    routes: Arc<Routes>,
+    sight: Rc<Sight>,
     epoch: u64,
     revision: u32,
     /// Until then an idle session does not end it: nothing passes, and a token may revive it.
     grace: Option<Timestamp>,
-    clock: Clock,
-    draining: CancellationToken,
 }
 
 impl Vigil {
     /// Begins to watch over `permit`, for what is forwarded to `upstream`. `epoch` is that of
     /// the table that the permit was made under, read before the table itself.
-    pub fn new(
-        permit: Permit,
-        upstream: SocketAddr,
-        routes: Arc<Routes>,
-        epoch: u64,
-        clock: Clock,
-        draining: CancellationToken,
-    ) -> Self {
+    pub fn new(permit: Permit, upstream: SocketAddr, sight: Rc<Sight>, epoch: u64) -> Self {
         Self {
             // The revision at the lease: what changed since is looked at by the first check.
             revision: permit.identity().map_or(0, |it| it.lease.revision),
             permit,
             upstream,
-            routes,
+            sight,
             epoch,
             grace: None,
-            clock,
-            draining,
         }
     }
 
@@ -82,7 +83,7 @@ impl Vigil {
 
     /// The time that it goes by.
     pub fn now(&self) -> Timestamp {
-        self.clock.now()
+        self.sight.clock.now()
     }
 
     /// Whether the next frame or chunk may pass, now.
@@ -93,7 +94,7 @@ impl Vigil {
                 other => other.map_err(Over::Session)?,
             }
         }
-        let epoch = self.routes.epoch();
+        let epoch = self.sight.routes.epoch();
         let revision = self.revision_now();
         if epoch != self.epoch || revision != self.revision {
             self.look_again()?;
@@ -127,7 +128,7 @@ impl Vigil {
         self.revision = identity.lease.revision;
         self.permit.identity = Some(identity);
         self.grace = None;
-        self.check(self.clock.now())?;
+        self.check(self.sight.clock.now())?;
         self.look_again()
     }
 
@@ -135,10 +136,10 @@ impl Vigil {
     pub async fn over(&mut self) -> Over {
         loop {
             self.alarm().await;
-            if let Err(over) = self.check(self.clock.now()) {
+            if let Err(over) = self.check(self.sight.clock.now()) {
                 return over;
             }
-            if self.draining.is_cancelled() {
+            if self.sight.draining.is_cancelled() {
                 return Over::Draining;
             }
         }
@@ -150,9 +151,9 @@ impl Vigil {
         // (What has rung already is not waited for again.)
         let identity = self.permit.identity().filter(|_| self.grace.is_none());
         let lease = identity.map(|it| it.lease.over().clone());
-        let draining = self.draining.clone();
-        let mut changed = self.routes.watch();
-        let (seen, routes) = (self.epoch, Arc::clone(&self.routes));
+        let draining = self.sight.draining.clone();
+        let mut changed = self.sight.routes.watch();
+        let (seen, routes) = (self.epoch, Arc::clone(&self.sight.routes));
         Box::pin(async move {
             if routes.epoch() != seen {
                 return;
@@ -174,7 +175,7 @@ impl Vigil {
 
     /// Whether the gateway is going down. (Sockets end then; a request in hand is finished.)
     pub fn is_draining(&self) -> bool {
-        self.draining.is_cancelled()
+        self.sight.draining.is_cancelled()
     }
 
     /// Grows when the login's level, factors or profile change.
@@ -185,7 +186,7 @@ impl Vigil {
 
     /// The routes or the login changed: is it still the same tenant at the same place, and still admitted?
     fn look_again(&self) -> Result<(), Over> {
-        let table = self.routes.load();
+        let table = self.sight.routes.load();
         let ask = self.permit.ask();
         let Destination::Tenant(route) = table.find(&ask.host) else {
             return Err(Over::TenantGone);

@@ -278,7 +278,7 @@ fn explain(
 
 /// On a tenant's host.
 fn at_tenant(route: Arc<HostRoute>, inbound: &Inbound, who: Option<Who<'_>>) -> Explanation {
-    let path = route.path(&inbound.path, &inbound.target);
+    let path = route.path(&inbound.path, inbound.target.as_str());
     let upstream = path
         .and_then(|it| it.upstreams.first())
         .map(|it| format!("{} ({})", it.address, it.label));
@@ -301,7 +301,12 @@ fn judged(
     }
     let engine = if route.guarded {
         let eio3 = route.settings.socketio.eio3;
-        match engineio::recognise(&inbound.method, &inbound.target, inbound.websocket, eio3) {
+        match engineio::recognise(
+            &inbound.method,
+            inbound.target.as_str(),
+            inbound.websocket,
+            eio3,
+        ) {
             Ok(engine) => engine,
             Err(refused) => return (None, Answer::Malformed(refused.into())),
         }
@@ -321,7 +326,7 @@ fn judged(
         fetch: Fetch::default(),
         own_origin: String::new(),
     };
-    let path = route.path(&inbound.path, &inbound.target);
+    let path = route.path(&inbound.path, inbound.target.as_str());
     // On an open host nobody is ever known.
     let who = who.filter(|_| route.guarded);
     let there = |answer| match path {

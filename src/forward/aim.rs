@@ -1,10 +1,10 @@
 //! The target that an upstream is asked for.
 
-use std::borrow::Cow;
-
+use http::uri::PathAndQuery;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::{
+    forward::ForwardError,
     intake::{Inbound, path::Decided},
     route::PathRoute,
 };
@@ -14,13 +14,14 @@ const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'#').add(b'%').add(b'?').add
 
 /// Path and query exactly as they came, unless `VIRTUAL_DEST` replaces the matched prefix: then,
 /// as nginx does it, the rest is the decoded path's, encoded anew.
-pub(super) fn target<'a>(path: &PathRoute, inbound: &'a Inbound) -> Cow<'a, str> {
+pub(super) fn target(path: &PathRoute, inbound: &Inbound) -> Result<PathAndQuery, ForwardError> {
     let Some((prefix, dest)) = path.replaced() else {
-        return Cow::Borrowed(&inbound.target);
+        return Ok(inbound.target.clone());
     };
-    let (raw, query) = match inbound.target.split_once('?') {
+    let came = inbound.target.as_str();
+    let (raw, query) = match came.split_once('?') {
         Some((raw, query)) => (raw, Some(query)),
-        None => (inbound.target.as_str(), None),
+        None => (came, None),
     };
     let decided = match &inbound.path {
         Decided::Plain(path) => path.as_str(),
@@ -28,7 +29,7 @@ pub(super) fn target<'a>(path: &PathRoute, inbound: &'a Inbound) -> Cow<'a, str>
         Decided::Ambiguous => raw,
     };
     let rest = decided.strip_prefix(prefix).unwrap_or(decided);
-    let mut out = String::with_capacity(dest.len() + inbound.target.len());
+    let mut out = String::with_capacity(dest.len() + came.len());
     if !dest.starts_with('/') {
         out.push('/');
     }
@@ -38,5 +39,6 @@ pub(super) fn target<'a>(path: &PathRoute, inbound: &'a Inbound) -> Cow<'a, str>
         out.push('?');
         out.push_str(query);
     }
-    Cow::Owned(out)
+    // What was let in is a path and query; a rewritten one that is none goes nowhere.
+    PathAndQuery::try_from(out).map_err(|_| ForwardError::BodyBroken)
 }

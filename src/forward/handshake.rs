@@ -10,7 +10,6 @@ use http::{
         CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
         SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
     },
-    uri::PathAndQuery,
 };
 use hyper::client::conn::http1::{self, Parts};
 use hyper_util::rt::TokioIo;
@@ -62,8 +61,7 @@ pub async fn handshake(
     };
     let by_token = inbound.credentials.subprotocol.is_some();
     let http2 = inbound.http2;
-    let target = aim::target(errand.path, &inbound).into_owned();
-    let target = PathAndQuery::try_from(target).map_err(|_| ForwardError::BodyBroken)?;
+    let target = aim::target(errand.path, &inbound)?;
     let mut request = Request::new(Body::Empty);
     *request.uri_mut() = target.into();
     *request.headers_mut() = errand.stamp.onto(*inbound).0;

@@ -94,7 +94,8 @@ impl Stamp {
             Level::OpenHost | Level::OpenMode => {
                 let ssl = HeaderValue::from_static(if inbound.https { "on" } else { "off" });
                 headers.insert(X_FORWARDED_SSL, ssl);
-                text.put(&inbound.target).set(&mut headers, X_ORIGINAL_URI);
+                text.put(inbound.target.as_str())
+                    .set(&mut headers, X_ORIGINAL_URI);
             }
         }
         if let Some(client) = client {

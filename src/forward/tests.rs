@@ -17,7 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::*;
 use crate::{
     authn::{Shown, fixture::identity},
-    authz::{Ask, Decision, Fetch, Kind, decide},
+    authz::{Ask, Decision, Fetch, Kind, Sight, decide},
     body::BodyError,
     clock::Clock,
     config::Limits,
@@ -150,7 +150,7 @@ fn ask(method: Method, target: &str) -> Inbound {
         host: HostName::parse("a.example.net").unwrap(),
         port: None,
         method,
-        target: target.to_owned(),
+        target: target.parse().unwrap(),
         path: crate::intake::path::decide(target.split('?').next().unwrap()).unwrap(),
         headers: HeaderMap::new(),
         forwarded: None,
@@ -376,14 +376,12 @@ fn vigil(at: &Instance) -> (Arc<Cell>, Arc<Routes>, Vigil) {
     let Decision::Admit(permit) = decide(&route, None, ask, Ok(who), fixture::START) else {
         panic!("not admitted");
     };
-    let vigil = Vigil::new(
-        permit,
-        at.address,
-        Arc::clone(&routes),
-        routes.epoch(),
-        Clock::held(fixture::START),
-        CancellationToken::new(),
-    );
+    let sight = Sight {
+        routes: Arc::clone(&routes),
+        clock: Clock::held(fixture::START),
+        draining: CancellationToken::new(),
+    };
+    let vigil = Vigil::new(permit, at.address, sight.into(), routes.epoch());
     (cell, routes, vigil)
 }
 
@@ -559,7 +557,7 @@ fn a_target_goes_up_as_it_came_unless_a_destination_replaces_its_prefix() {
         ("= /app", Some("/new"), "/app", "/new"),
     ] {
         let inbound = ask(Method::GET, asked);
-        let target = aim::target(&path(at, dest), &inbound);
+        let target = aim::target(&path(at, dest), &inbound).unwrap();
         assert_eq!(target, expected, "{asked} at {at}");
     }
 }

@@ -1,6 +1,6 @@
 //! Admission: what comes in is well formed, or goes no further.
 
-use http::{HeaderMap, Method, Request, Uri, Version, header, request::Parts};
+use http::{HeaderMap, Method, Request, Uri, Version, header, request::Parts, uri::PathAndQuery};
 use http_body::Body as _;
 use ipnet::IpNet;
 
@@ -174,14 +174,12 @@ fn check_server_name(arrival: &Arrival, host: &HostName) -> Result<(), Malformed
 }
 
 /// Path and query as they came.
-fn find_target(uri: &Uri) -> Result<String, Malformed> {
+fn find_target(uri: &Uri) -> Result<PathAndQuery, Malformed> {
     let honest_scheme = uri
         .scheme_str()
         .is_none_or(|it| it == "http" || it == "https");
     match uri.path_and_query() {
-        Some(target) if honest_scheme && target.as_str().starts_with('/') => {
-            Ok(target.as_str().to_owned())
-        }
+        Some(target) if honest_scheme && target.as_str().starts_with('/') => Ok(target.clone()),
         _ => Err(Malformed::Target),
     }
 }

@@ -3,7 +3,7 @@
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, uri::PathAndQuery};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use crate::{
@@ -105,7 +105,8 @@ impl Pipeline {
         } else {
             (fresh.clone(), None, None)
         };
-        inbound.target = request.target(own.as_deref());
+        let target = request.target(own.as_deref());
+        inbound.target = PathAndQuery::try_from(target).map_err(|_| Malformed::EngineIo)?;
         // What is judged must not be compressed on its way.
         inbound.headers.remove(header::ACCEPT_ENCODING);
         let config = house.config.load();

@@ -215,7 +215,7 @@ impl House {
         *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
         response.headers_mut().insert(
             header::LOCATION,
-            crate::signin::absolute(&inbound.host, port, &inbound.target),
+            crate::signin::absolute(&inbound.host, port, inbound.target.as_str()),
         );
         Some(response)
     }

@@ -38,7 +38,7 @@ pub fn challenge(
             inbound,
             route,
             need.level(),
-            &inbound.target,
+            inbound.target.as_str(),
             Retry::Free,
         )
     } else {

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::{
     authn::{self, Shown},
-    authz::{self, Ask, Decision, Fetch},
+    authz::{self, Ask, Decision, Fetch, Sight},
     clock::{Clock, Timestamp},
     intake::path::Decided,
     name::TenantId,
@@ -148,14 +148,12 @@ impl Stage {
         let Decision::Admit(permit) = decision else {
             panic!("{decision:?}");
         };
-        Vigil::new(
-            permit,
-            upstream(),
-            Arc::clone(&self.routes),
-            self.routes.epoch(),
-            self.clock.clone(),
-            self.draining.clone(),
-        )
+        let sight = Sight {
+            routes: Arc::clone(&self.routes),
+            clock: self.clock.clone(),
+            draining: self.draining.clone(),
+        };
+        Vigil::new(permit, upstream(), sight.into(), self.routes.epoch())
     }
 
     /// Runs a relay with `test` at both its ends.
