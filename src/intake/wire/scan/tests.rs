@@ -1,3 +1,5 @@
+//! What the scan lets through and what it stops.
+
 use proptest::prelude::*;
 
 use super::*;
