@@ -610,3 +610,27 @@ fn w21_no_reserved_event_passes_however_it_is_written() {
         assert!(judge(&mut open(), Way::Up, &longer).is_ok());
     }
 }
+
+#[test]
+fn a_socket_id_that_is_no_plain_text_is_nobodys() {
+    for sid in [r#""m\u0065""#, "12"] {
+        let mut it = Conversation::default();
+        judge(&mut it, Way::Up, "40/app,").unwrap();
+        judge(&mut it, Way::Down, &format!(r#"40/app,{{"sid":{sid}}}"#)).unwrap();
+        let sent = format!(r#"42/app,["uiBuilderClient",{{"_socketId":{sid}}}]"#);
+        let passed = r#"42/app,["uiBuilderClient",{}]"#.to_owned();
+        let found = judge(&mut it, Way::Up, &sent).unwrap();
+        assert_eq!(found, (Verdict::Changed, passed));
+    }
+}
+
+#[test]
+fn in_version_3_nobody_asks_for_the_first_namespace_and_no_server_sends_a_query() {
+    let terms = terms_of("alice", 1).of(Version::Three);
+    let mut it = Conversation::default();
+    let mut judge = |way, text: &str| it.message(way, text, &terms, &mut Vec::new());
+    assert!(judge(Way::Up, "40").is_err());
+    assert_eq!(judge(Way::Up, "40/app,"), Ok(Verdict::Pass));
+    assert!(judge(Way::Down, "40/app?x=1,").is_err());
+    assert_eq!(judge(Way::Down, "40/app,"), Ok(Verdict::Pass));
+}

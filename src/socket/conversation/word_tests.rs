@@ -428,3 +428,21 @@ async fn no_more_answers_wait_than_a_client_may_have_namespaces() {
     }
     assert_eq!(stage.told().len(), MOST_REPLIES);
 }
+
+#[tokio::test]
+async fn anothers_jwt_is_a_token_only_while_one_is_waited_for() {
+    let mut stage = Stage::set(SocketMode::Session, Shown::Cookie).await;
+    let hands_in =
+        r#"42/app,["uiBuilderControl",{"uibuilderCtrl":"auth","_auth":{"jwt":"x.y.z"}}]"#;
+    assert_eq!(stage.judge(Way::Up, hands_in).0, Verdict::Drop);
+    let answer = stage.it.take_replies();
+    assert!(answer[0].contains(r#""uibuilderCtrl":"authorised""#));
+    assert!(!answer[0].contains("x.y.z"), "none of ours is repeated");
+    stage
+        .it
+        .begin_grace(stage.house.now(), &stage.terms)
+        .unwrap();
+    stage.told();
+    assert_eq!(stage.judge(Way::Up, &says("x.y.z")).0, Verdict::Drop);
+    assert_eq!(stage.told(), ["jwt_auth_fail malformed"]);
+}
