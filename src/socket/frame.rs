@@ -214,11 +214,6 @@ impl Sequence {
         Ok(Some(kind))
     }
 
-    /// Whether a message has begun and not ended.
-    pub fn in_message(&self) -> bool {
-        self.open.is_some()
-    }
-
     /// Whether the close frame has come: nothing counts after it.
     pub fn is_closed(&self) -> bool {
         self.closed
@@ -333,6 +328,36 @@ mod tests {
     }
 
     #[test]
+    fn every_kind_of_frame_is_read_as_it_was_written() {
+        for (opcode, control) in [
+            (Opcode::Continuation, false),
+            (Opcode::Text, false),
+            (Opcode::Binary, false),
+            (Opcode::Close, true),
+            (Opcode::Ping, true),
+            (Opcode::Pong, true),
+        ] {
+            assert_eq!(opcode.is_control(), control);
+            for way in [Way::Up, Way::Down] {
+                // As long as one of the transport's own may be.
+                let bytes = frame(way, opcode, &[7; 125]);
+                let header = parse(&bytes, way).unwrap().unwrap();
+                assert_eq!((header.opcode, header.payload), (opcode, 125));
+                assert_eq!(first_byte(&header, header.payload(&bytes)), Some(7));
+                assert_eq!(first_byte(&header, &[]), None);
+            }
+        }
+        let masked = Header {
+            fin: true,
+            opcode: Opcode::Binary,
+            mask: Some([0xff, 0, 0, 0]),
+            head: 6,
+            payload: 1,
+        };
+        assert_eq!(first_byte(&masked, &[0x0f]), Some(0xf0));
+    }
+
+    #[test]
     fn w14_reserved_bits_wrong_masks_and_long_lengths_are_refused() {
         for bad in [
             &[0xc1, 0x80, 0, 0, 0, 0][..],              // RSV1
@@ -373,7 +398,7 @@ mod tests {
             order.accept(&part(true, Opcode::Continuation)),
             Ok(Some(Kind::Text))
         );
-        assert!(!order.in_message());
+        assert!(order.accept(&part(true, Opcode::Text)).is_ok());
     }
 
     #[test]

@@ -256,7 +256,10 @@ impl Drop for Guard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::socket::conversation::tests::terms_of;
+    use crate::{
+        config::SocketRules,
+        socket::{conversation::tests::terms_of, pace::Pace},
+    };
 
     fn text(guard: &mut Guard, way: Way, text: &str) -> Result<Verdict, Refused> {
         let mut out = Vec::new();
@@ -271,8 +274,73 @@ mod tests {
         guard
     }
 
+    /// An open namespace, and `burst` messages at once (of which that has taken one), one a second.
+    fn paced(burst: u32) -> Guard {
+        let pace = Pace::new(&SocketRules {
+            messages_per_second: 1,
+            message_burst: burst,
+            ..SocketRules::default()
+        });
+        let mut guard = Guard::open(Arc::new(Terms {
+            pace,
+            ..terms_of("alice", 1)
+        }));
+        guard.at(Timestamp::from_secs(1_700_000_000));
+        for (way, it) in [
+            (Way::Down, r#"0{"sid":"abc"}"#),
+            (Way::Up, "40"),
+            (Way::Down, r#"40{"sid":"me"}"#),
+        ] {
+            text(&mut guard, way, it).unwrap();
+        }
+        guard
+    }
+
+    #[test]
+    fn w15_what_is_too_much_is_counted_and_a_second_makes_up_for_one() {
+        let mut guard = paced(4);
+        let say = |guard: &mut Guard| text(guard, Way::Up, r#"42["a"]"#).unwrap();
+        let said: Vec<Verdict> = (0..5).map(|_| say(&mut guard)).collect();
+        assert_eq!(said.iter().filter(|it| **it == Verdict::Pass).count(), 3);
+        assert_eq!((guard.take_dropped(), guard.take_dropped()), (2, 0));
+        guard.at(Timestamp::from_secs(1_700_000_001));
+        assert_eq!(say(&mut guard), Verdict::Pass);
+        assert_eq!(say(&mut guard), Verdict::Drop);
+        assert_eq!(guard.take_dropped(), 1);
+    }
+
+    #[test]
+    fn w15_too_much_of_the_transports_own_talk_is_the_end() {
+        let guard = paced(4);
+        let talked = (0..9).map(|_| guard.small_talk(Way::Up));
+        assert_eq!(talked.filter(Result::is_ok).count(), 4);
+        assert_eq!(guard.small_talk(Way::Up), Err(Refused::TooFast));
+        assert_eq!(guard.small_talk(Way::Down), Ok(()));
+    }
+
+    #[test]
+    fn amid_attachments_is_until_the_last_has_come() {
+        let mut guard = open();
+        for (way, it) in [
+            (Way::Up, "40"),
+            (Way::Down, r#"40{"sid":"me"}"#),
+            (Way::Down, r#"451-["b",{"_placeholder":true,"num":0}]"#),
+        ] {
+            assert!(!guard.is_amid_attachments());
+            text(&mut guard, way, it).unwrap();
+        }
+        assert!(guard.is_amid_attachments());
+        guard.binary(Way::Down, Some(4)).unwrap();
+        assert!(!guard.is_amid_attachments());
+    }
+
     #[test]
     fn a_new_connection_is_opened_by_the_server() {
+        for first in ["1", "2", "4", "9", "x"] {
+            let mut guard = Guard::open(Arc::new(terms_of("alice", 1)));
+            let it = format!(r#"{first}{{"sid":"abc"}}"#);
+            assert!(text(&mut guard, Way::Down, &it).is_err(), "{it}");
+        }
         let mut guard = Guard::open(Arc::new(terms_of("alice", 1)));
         assert!(text(&mut guard, Way::Up, "40").is_err());
         let mut guard = Guard::open(Arc::new(terms_of("alice", 1)));

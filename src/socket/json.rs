@@ -59,11 +59,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Where it stands.
-    pub fn at(&self) -> usize {
-        self.at
-    }
-
     /// Whether nothing is left.
     pub fn is_done(&self) -> bool {
         self.at >= self.bytes.len()
@@ -400,6 +395,7 @@ mod tests {
             "-0",
             "1.5e+3",
             "true",
+            "false",
             "null",
             "\"\"",
             "[[],{}]",
@@ -446,6 +442,12 @@ mod tests {
         assert!(reads(&nest(64)));
         assert!(!reads(&nest(65)));
         assert!(!reads(&"[".repeat(100_000)));
+        let member = |n| {
+            let text = format!(r#"{{"a":{}}}"#, nest(n));
+            Reader::new(&text, 0).object(0, |_| ()).map(|_| ())
+        };
+        assert_eq!(member(63), Ok(()));
+        assert_eq!(member(64), Err(NotJson::TooDeep));
     }
 
     #[test]

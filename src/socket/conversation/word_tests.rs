@@ -8,6 +8,7 @@ use crate::{
     config::BindAddress,
     name::TenantId,
     session::{Cell, fixture},
+    socket::guard::Guard,
     token::Use,
 };
 
@@ -445,4 +446,40 @@ async fn anothers_jwt_is_a_token_only_while_one_is_waited_for() {
     stage.told();
     assert_eq!(stage.judge(Way::Up, &says("x.y.z")).0, Verdict::Drop);
     assert_eq!(stage.told(), ["jwt_auth_fail malformed"]);
+}
+
+/// A guard under the stage's terms, with its namespace open.
+fn guard_of(stage: &Stage) -> Guard {
+    let mut guard = Guard::open(Arc::new(stage.terms.clone()));
+    assert_eq!(guard.begin_grace(stage.house.now()), None, "not open yet");
+    for (way, text) in [(Way::Down, r#"0{"sid":"abc"}"#), OPEN[0], OPEN[1]] {
+        guard.text(way, text.as_bytes(), &mut Vec::new()).unwrap();
+    }
+    guard
+}
+
+#[tokio::test]
+async fn a_guard_tells_what_its_conversation_has_to_tell() {
+    let stage = Stage::set(SocketMode::InBand, Shown::Cookie).await;
+    let mut guard = guard_of(&stage);
+    assert!(!guard.has_news());
+    let said = guard.text(Way::Up, BARE.as_bytes(), &mut Vec::new());
+    assert_eq!(
+        said,
+        Ok((Verdict::Drop, crate::socket::guard::Use::Transport))
+    );
+    assert!(guard.has_news());
+    assert!(matches!(guard.take_news(), Some(News::Due)));
+    assert!(!guard.has_news() && guard.take_news().is_none());
+    let until = stage.house.now().plus(stage.terms.grace);
+    assert_eq!(guard.due(stage.house.now()), Ok(Some(until)));
+    assert_eq!(guard.due(until), Err(Over::Token));
+}
+
+#[tokio::test]
+async fn a_guard_bears_with_an_idle_session_as_its_conversation_does() {
+    let stage = Stage::set(SocketMode::Session, Shown::Cookie).await;
+    let now = stage.house.now();
+    let until = guard_of(&stage).begin_grace(now);
+    assert_eq!(until, Some(now.plus(stage.terms.grace)));
 }
