@@ -256,9 +256,6 @@ impl<'a> Reader<'a> {
                         continue;
                     }
                 }
-                b'"' => {
-                    self.string()?;
-                }
                 _ => {
                     self.value(depth)?;
                 }
@@ -448,6 +445,22 @@ mod tests {
         };
         assert_eq!(member(63), Ok(()));
         assert_eq!(member(64), Err(NotJson::TooDeep));
+    }
+
+    #[test]
+    fn what_is_written_is_json_whatever_the_text_is() {
+        for text in [
+            "",
+            "plain",
+            "a\"b\\c",
+            "\u{0}\u{1f} \u{7f}",
+            "\n\r\t\u{8}\u{c}",
+            "é\u{1f600}",
+        ] {
+            let mut out = Vec::new();
+            write_string(&mut out, text);
+            assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
+        }
     }
 
     #[test]

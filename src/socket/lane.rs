@@ -564,6 +564,96 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn w13_what_is_just_as_large_as_may_be_passes() {
+        let most = 1000;
+        let mut mode = Mode::Plain { max_frame: most };
+        for (size, passes) in [(most, true), (most + 1, false)] {
+            let mut lane = Lane::new(Way::Up, &mode);
+            let input = frame(Way::Up, true, Opcode::Binary, &vec![1; size]);
+            assert_eq!(feed(&mut lane, &mut mode, &input, &[]).is_ok(), passes);
+        }
+        // And a message in parts, which goes on in one.
+        let most = 1 << 20;
+        for (size, passes) in [(most, true), (most + 1, false)] {
+            let message = format!(r#"42/app,["{}"]"#, "x".repeat(size - 11));
+            let (front, back) = message.as_bytes().split_at(600_000);
+            let (mut lane, mut mode) = opened();
+            let mut down = Lane::new(Way::Down, &mode);
+            feed(&mut lane, &mut mode, &text(Way::Up, "40/app,"), &[]).unwrap();
+            let confirmed = text(Way::Down, r#"40/app,{"sid":"me"}"#);
+            feed(&mut down, &mut mode, &confirmed, &[]).unwrap();
+            let mut input = frame(Way::Up, false, Opcode::Text, front);
+            input.extend(frame(Way::Up, true, Opcode::Continuation, back));
+            match feed(&mut lane, &mut mode, &input, &[]) {
+                Ok(sent) => {
+                    let header = frame::parse(&sent, Way::Up).unwrap().unwrap();
+                    let mut whole = Vec::new();
+                    frame::unmask_into(&header, header.payload(&sent), &mut whole);
+                    assert!(passes && header.fin && whole == message.as_bytes());
+                    assert_eq!(header.total(), sent.len());
+                }
+                Err((sent, refused)) => {
+                    assert!(!passes && sent.is_empty());
+                    assert_eq!(refused, Refused::TooLarge);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn w17_a_large_frame_of_a_plain_websocket_goes_on_as_it_comes() {
+        let mut mode = plain();
+        let held = usize::try_from(HELD).unwrap();
+        let begun = |size: usize, mode: &mut Mode, came: usize| {
+            let mut lane = Lane::new(Way::Up, mode);
+            let input = frame(Way::Up, true, Opcode::Binary, &vec![1; size]);
+            let run = lane.run(&input[..came], mode, &mut Vec::new()).unwrap();
+            (run.verbatim, run.consumed, lane.rest())
+        };
+        assert_eq!(begun(held, &mut mode, 1000), (0, 0, 0));
+        let whole = (held + 1 + 14) as u64;
+        assert_eq!(begun(held + 1, &mut mode, 1000), (1000, 1000, whole - 1000));
+        // As much of it must be there as tells what it is.
+        let least = 14 + ENGINE_OPENS.len();
+        assert_eq!(begun(held + 1, &mut mode, least - 1), (0, 0, 0));
+        assert_eq!(begun(held + 1, &mut mode, least).0, least);
+    }
+
+    #[test]
+    fn what_passed_was_changed_and_was_dropped_is_counted() {
+        let mut mode = plain();
+        let mut lane = Lane::new(Way::Up, &mode);
+        let input = text(Way::Up, "one").repeat(2);
+        let run = lane.run(&input, &mut mode, &mut Vec::new()).unwrap();
+        assert_eq!((run.used, run.counts), (2, [2, 0, 0]));
+        let (mut lane, mut mode) = opened();
+        let mut down = Lane::new(Way::Down, &mode);
+        let asked = text(Way::Up, r#"40/app,{"token":"x"}"#);
+        let run = lane.run(&asked, &mut mode, &mut Vec::new()).unwrap();
+        assert_eq!((run.used, run.counts), (1, [0, 1, 0]));
+        let confirmed = text(Way::Down, r#"40/app,{"sid":"me"}"#);
+        down.run(&confirmed, &mut mode, &mut Vec::new()).unwrap();
+        let input = text(Way::Up, r#"42/app,["a"]"#).repeat(3);
+        let run = lane.run(&input, &mut mode, &mut Vec::new()).unwrap();
+        assert_eq!((run.used, run.counts), (3, [3, 0, 0]));
+        let left = text(Way::Down, "41/app,");
+        down.run(&left, &mut mode, &mut Vec::new()).unwrap();
+        let run = lane.run(&input, &mut mode, &mut Vec::new()).unwrap();
+        assert_eq!((run.used, run.counts), (0, [0, 0, 1]));
+        lane.rest_easy();
+        assert_eq!(lane.parts.capacity(), 0, "an idle socket holds nothing");
+    }
+
+    #[test]
+    fn w14_of_a_first_message_in_parts_so_much_is_held_and_no_more() {
+        let held = usize::try_from(HELD).unwrap();
+        assert_eq!(hold(&mut vec![0; held], &[1]), Ok(()));
+        assert_eq!(hold(&mut vec![0; held / 2], &[1]), Ok(()));
+        assert!(hold(&mut vec![0; held + 1], &[1]).is_err());
+        assert!(hold(&mut vec![0; held + 2], &[1]).is_err());
+    }
+
+    #[test]
     fn w21_nothing_after_a_refused_message_passes_and_what_was_before_it_does() {
         let (mut lane, mut mode) = opened();
         let good = text(Way::Up, "40/app,");

@@ -8,7 +8,7 @@ use crate::{
     config::BindAddress,
     name::TenantId,
     session::{Cell, fixture},
-    socket::guard::Guard,
+    socket::{guard::Guard, lane::Mode},
     token::Use,
 };
 
@@ -468,6 +468,11 @@ async fn a_guard_tells_what_its_conversation_has_to_tell() {
         said,
         Ok((Verdict::Drop, crate::socket::guard::Use::Transport))
     );
+    let mut mode = Mode::EngineIo(Box::new(guard));
+    assert!(mode.has_news());
+    let Mode::EngineIo(guard) = &mut mode else {
+        panic!("another mode");
+    };
     assert!(guard.has_news());
     assert!(matches!(guard.take_news(), Some(News::Due)));
     assert!(!guard.has_news() && guard.take_news().is_none());
