@@ -269,6 +269,18 @@ mod tests {
     }
 
     #[test]
+    fn a_body_says_what_form_it_has() {
+        for (version, form, kind) in [
+            (Version::Four, Form::Four, "text/plain;charset=UTF-8"),
+            (Version::Three, Form::ThreeText, "text/plain;charset=UTF-8"),
+            (Version::Three, Form::ThreeBytes, "application/octet-stream"),
+        ] {
+            assert_eq!(form.content_type(), kind);
+            assert_eq!(Form::of(version, Some(kind.as_bytes())), form);
+        }
+    }
+
+    #[test]
     fn packets_are_read_as_the_official_encoders_write_them() {
         let four = "40/app,\u{1e}bAQID\u{1e}3".as_bytes();
         assert_eq!(
