@@ -132,7 +132,6 @@ fn judge(
                 )?);
                 Verdict::Changed
             }
-            _ if is_open_packet => return Err(Refused::Grammar("no open packet")),
             Part::Text(packet) if packet.starts_with('4') => {
                 used = true;
                 conversation.message(way, packet, terms, &mut scratch)?
@@ -701,6 +700,113 @@ mod tests {
     }
 
     #[test]
+    fn w12_a_body_and_each_packet_may_be_as_long_as_a_message() {
+        let terms = Terms {
+            max_message: 20,
+            ..terms_of("alice", 1)
+        };
+        let packet = |size: usize| format!("42[\"{}\"]", "x".repeat(size - 6));
+        let post = |body: &str| {
+            let it = &mut Conversation::resumed();
+            judge_post(it, &terms, four(body.as_bytes())).map(|_| ())
+        };
+        let answer = |body: &str| {
+            let it = &mut Conversation::resumed();
+            judge_answer(it, &terms, false, four(body.as_bytes())).map(|_| ())
+        };
+        assert_eq!(post(&packet(20)), Ok(()));
+        assert_eq!(post(&packet(21)), Err(Refused::TooLarge));
+        assert_eq!(post(&format!("3\x1e{}", packet(18))), Ok(()));
+        let two = format!("3\x1e{}", packet(19));
+        assert_eq!(post(&two), Err(Refused::TooLarge));
+        let two = format!("{}\x1e{}", packet(20), packet(20));
+        assert_eq!(answer(&two), Ok(()));
+        for size in [21, 22] {
+            assert_eq!(answer(&packet(size)), Err(Refused::TooLarge));
+        }
+    }
+
+    #[test]
+    fn w21_the_transports_own_packets_come_from_who_may_send_them() {
+        let terms = terms_of("alice", 1);
+        let closes = |way, body: &str| {
+            let it = &mut Conversation::default();
+            let judged = match way {
+                Way::Up => judge_post(it, &terms, four(body.as_bytes())),
+                Way::Down => judge_answer(it, &terms, false, four(body.as_bytes())),
+            };
+            judged.map(|it| it.closes).ok()
+        };
+        for (body, up, down) in [
+            ("1", Some(true), Some(true)),
+            ("3", Some(false), None),
+            ("3\x1e1", Some(true), None),
+            ("1\x1e3", Some(true), None),
+            ("2", None, Some(false)),
+            ("6", None, Some(false)),
+            ("5", None, None),
+            ("x", None, None),
+        ] {
+            assert_eq!(closes(Way::Up, body), up, "{body}");
+            assert_eq!(closes(Way::Down, body), down, "{body}");
+        }
+        for first in ["2", "40", "x", ""] {
+            let it = &mut Conversation::default();
+            let found = judge_answer(it, &terms, true, four(first.as_bytes()));
+            assert!(found.is_err(), "{first}");
+        }
+    }
+
+    #[test]
+    fn w15_a_clients_own_talk_is_counted_and_a_servers_is_not() {
+        let rules = crate::config::SocketRules {
+            messages_per_second: 1,
+            message_burst: 4,
+            ..crate::config::SocketRules::default()
+        };
+        let terms = Terms {
+            pace: crate::socket::pace::Pace::new(&rules),
+            ..terms_of("alice", 1)
+        };
+        let mut it = Conversation::default();
+        let posts = (0..9).map(|_| judge_post(&mut it, &terms, four(b"3")));
+        assert_eq!(posts.filter(Result::is_ok).count(), 4);
+        let mut it = Conversation::default();
+        let mut answers = (0..9).map(|_| judge_answer(&mut it, &terms, false, four(b"2")));
+        assert!(answers.all(|it| it.is_ok()));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_ended_or_rose_takes_up_no_seat() {
+        let rules = crate::config::SocketRules {
+            per_tenant: 1,
+            ..crate::config::SocketRules::default()
+        };
+        let quotas = quota::Quotas::default();
+        let take = || quotas.take(&"t1".into(), None, &rules);
+        let begun = |sealed: &str, sessions: &EngineSessions| {
+            let request = poll(Some(sealed));
+            let opened = open_sid(&request, &seal_of("alice", 1)).unwrap();
+            sessions.find(&request, opened, place(), take, NOW).unwrap()
+        };
+        let sealed = seal_of("alice", 1).seal(Kind::Sid, "r1", "abc").unwrap();
+        let sessions = Arc::new(EngineSessions::default());
+        let session = begun(&sealed, &sessions);
+        assert!(take().is_err() && !sessions.is_empty());
+        let mut over = std::pin::pin!(session.ended());
+        assert!(futures_util::poll!(&mut over).is_pending());
+        session.end();
+        assert!(futures_util::poll!(&mut over).is_ready());
+        session.rise();
+        drop(take().unwrap());
+        let sealed = seal_of("alice", 1).seal(Kind::Sid, "r1", "other").unwrap();
+        let session = begun(&sealed, &sessions);
+        assert!(take().is_err());
+        Upgrading::new(Arc::clone(&sessions), &sealed, session).rise();
+        assert!(take().is_ok());
+    }
+
+    #[test]
     fn w12_bodies_are_bounded_and_of_version_4() {
         let terms = terms_of("alice", 1);
         let many = vec!["3"; 17].join("\x1e");
@@ -740,7 +846,9 @@ mod tests {
         assert_eq!(judged.unwrap().body, None);
         assert!(sessions.sweep(NOW).is_empty());
         assert_eq!(sessions.len(), 1);
-        sessions.sweep(Timestamp::from_secs(2000));
+        sessions.sweep(Timestamp(NOW.0 + FORGOTTEN_MILLIS));
+        assert_eq!(sessions.len(), 1);
+        sessions.sweep(Timestamp(NOW.0 + FORGOTTEN_MILLIS + 1));
         assert!(sessions.is_empty());
     }
 
