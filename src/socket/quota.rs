@@ -105,6 +105,8 @@ mod tests {
         let second = take(&tenant, &alice.grants[0]).unwrap();
         assert_eq!(take(&tenant, &alice.grants[0]).unwrap_err(), Full::Login);
         let his = take(&tenant, &bob.grants[0]).unwrap();
+        assert_eq!(Full::Login.limit(), "per_session");
+        assert_eq!(Full::Tenant.limit(), "per_tenant");
         // Refused by the tenant's number, he has not lost one of his own.
         for _ in 0..5 {
             assert_eq!(take(&tenant, &bob.grants[0]).unwrap_err(), Full::Tenant);

@@ -16,7 +16,7 @@ use crate::{
     route::{HostRoute, PathMatch, PathRoute, RouteTable, Routes, Tighten, Upstream},
     session::{self, Ended, fixture},
     socket::{
-        conversation::tests::terms_of,
+        conversation::{Terms, tests::terms_of},
         frame::{self, Opcode},
         guard::Guard,
     },
@@ -281,10 +281,12 @@ const NOTICE: &str = r#"42/app,["uiBuilderControl",{"uibuilderCtrl":"session inv
 #[tokio::test(start_paused = true)]
 async fn w17_a_plain_websocket_talks_and_closes() {
     let stage = Stage::set();
+    let open = stage.metrics.sockets.clone();
     let end = stage
         .play(plain(), 64, |mut client, mut server| async move {
             client.say("hello").await;
             server.hears("hello").await;
+            assert_eq!(open.get(), 1);
             let large = vec![9; 200_000];
             tokio::join!(server.send(Opcode::Binary, &large), async {
                 assert_eq!(client.hear().await, Heard::Binary(large.clone()));
@@ -297,6 +299,7 @@ async fn w17_a_plain_websocket_talks_and_closes() {
         })
         .await;
     assert_eq!(end, End::Closed);
+    assert_eq!(stage.metrics.sockets.get(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -626,4 +629,100 @@ async fn w16_who_reads_nothing_is_closed_and_who_reads_slowly_is_not() {
         assert!(took > Duration::from_mins(11), "{took:?}");
         assert!(took < Duration::from_mins(12), "{took:?}");
     }
+}
+
+#[test]
+fn every_end_has_a_name_and_some_are_limits() {
+    let grammar = Refused::Grammar("x");
+    for (end, name, limit) in [
+        (End::Closed, "closed", None),
+        (End::ClientGone, "client_gone", None),
+        (End::UpstreamGone, "upstream_gone", None),
+        (End::Over(Over::Session(Ended::Logout)), "logout", None),
+        (End::Over(Over::Token), "token", None),
+        (End::Over(Over::Policy), "policy", None),
+        (End::Over(Over::TenantChanged), "tenant_changed", None),
+        (End::Over(Over::TenantGone), "tenant_gone", None),
+        (End::Over(Over::Draining), "draining", None),
+        (End::Refused(Way::Up, grammar), "client_refused", None),
+        (End::Refused(Way::Down, grammar), "upstream_refused", None),
+        (
+            End::Refused(Way::Up, Refused::TooFast),
+            "client_refused",
+            Refused::TooFast.limit(),
+        ),
+        (End::Unread(Way::Up), "slow_upstream", Some("slow_upstream")),
+        (End::Unread(Way::Down), "slow_client", Some("slow_client")),
+    ] {
+        assert_eq!((end.as_str(), end.limit()), (name, limit));
+    }
+    assert!(Refused::TooFast.limit().is_some_and(|it| !it.is_empty()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn w15_what_was_dropped_is_counted() {
+    let stage = Stage::set();
+    let pace = crate::socket::pace::Pace::new(&SocketRules {
+        messages_per_second: 1,
+        message_burst: 3,
+        ..SocketRules::default()
+    });
+    let terms = Terms {
+        pace,
+        ..terms_of("alice", 1)
+    };
+    let mode = Mode::EngineIo(Box::new(Guard::open(Arc::new(terms))));
+    stage
+        .play(mode, 4096, |mut client, mut server| async move {
+            server.opens(&mut client).await;
+            for _ in 0..4 {
+                client.say(r#"42/app,["a"]"#).await;
+            }
+            for _ in 0..2 {
+                server.hears(r#"42/app,["a"]"#).await;
+            }
+            assert!(matches!(client.hear().await, Heard::Text(it) if it.contains("rate")));
+        })
+        .await;
+    let kind = Kind {
+        kind: "rate".to_owned(),
+    };
+    let counted = stage.metrics.socket_limits.get_or_create(&kind).get();
+    assert_eq!(counted, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grace_that_a_message_began_ends_when_it_is_over_and_not_some_time_later() {
+    let stage = Stage::set();
+    let house = fixture::House::open();
+    let owner = authn::fixture::identity(&stage.cell, HOST, TENANT, Shown::Cookie);
+    let reception = authn::Reception {
+        tokens: Arc::clone(&house.tokens),
+        sessions: Arc::clone(&house.sessions),
+        clock: stage.clock.clone(),
+        bind: crate::config::BindAddress::Off,
+        client: "192.0.2.7".parse().unwrap(),
+        host: fixture::host(HOST),
+        tenant: TenantId::from(TENANT),
+    };
+    let terms = Terms {
+        mode: crate::config::SocketMode::InBand,
+        owner: Some(owner),
+        ..terms_of("alice", 1)
+    };
+    let terms = terms.with_reception(Some(reception), String::new());
+    let grace = terms.grace;
+    let mode = Mode::EngineIo(Box::new(Guard::open(Arc::new(terms))));
+    let (clock, began) = (stage.clock.clone(), Instant::now());
+    let end = stage
+        .play(mode, 4096, |mut client, mut server| async move {
+            server.opens(&mut client).await;
+            client.say(r#"42/app,["a"]"#).await;
+            assert!(matches!(client.hear().await, Heard::Text(it) if it.contains("missing")));
+            clock.advance(grace);
+            while client.hear().await != Heard::Gone {}
+        })
+        .await;
+    assert_eq!(end, End::Over(Over::Token));
+    assert!(began.elapsed() < grace * 2, "{:?}", began.elapsed());
 }
