@@ -183,10 +183,10 @@ impl Lane {
         match mode {
             Mode::Plain { .. } => {
                 run.used += 1;
+                run.counts[0] += 1;
                 if let Some(held) = self.first.take() {
                     return self.first_message(held, &header, kind, input, out);
                 }
-                run.counts[0] += 1;
                 Ok(self.pass(&header, input))
             }
             Mode::EngineIo(guard) => self.message(&header, kind, payload, guard, out, run),

@@ -213,9 +213,22 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn replicas_have_short_names_of_their_own() {
+        let name = |port| replica(([127, 0, 0, 1], port).into());
+        assert_eq!(name(1880), name(1880));
+        assert_ne!(name(1880), name(1881));
+        assert!(name(1880).len() == 8 && name(1880).bytes().all(|it| it.is_ascii_hexdigit()));
+    }
+
+    #[test]
     fn an_id_of_other_letters_is_not_sealed() {
         for bad in ["", "a b", "a\"b", "a&b", "é"] {
             assert_eq!(seal_of("alice", 1).seal(Kind::Pid, "0a0b", bad), None);
         }
+        let named = |replica: &str| seal_of("alice", 1).seal(Kind::Pid, replica, "abc");
+        for bad in ["", "a.b", &"a".repeat(33)] {
+            assert_eq!(named(bad), None);
+        }
+        assert!(named(&"a".repeat(32)).is_some());
     }
 }

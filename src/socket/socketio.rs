@@ -185,6 +185,32 @@ mod tests {
     }
 
     #[test]
+    fn every_kind_of_packet_is_told_apart() {
+        for (text, kind, attachments, ack) in [
+            ("0", Kind::Connect, 0, false),
+            ("1", Kind::Disconnect, 0, false),
+            ("2[]", Kind::Event, 0, false),
+            ("27[]", Kind::Event, 0, true),
+            ("37[]", Kind::Ack, 0, true),
+            ("4{}", Kind::ConnectError, 0, false),
+            ("51-[]", Kind::Event, 1, false),
+            ("5256-[]", Kind::Event, 256, false),
+            ("62-7[]", Kind::Ack, 2, true),
+        ] {
+            let packet = read(text, 0).unwrap();
+            let found = (packet.kind, packet.attachments, packet.has_ack);
+            assert_eq!(found, (kind, attachments, ack), "{text}");
+        }
+        assert_eq!(read("5257-[]", 0), Err(Refused::TooManyAttachments));
+        for (text, passes) in [("2123456789012345[]", true), ("21234567890123456[]", false)] {
+            assert_eq!(read(text, 0).is_ok(), passes, "{text}");
+        }
+        let long = |size| format!("0/{},", "n".repeat(size));
+        assert!(read(&long(LONGEST_NAMESPACE - 1), 0).is_ok());
+        assert!(read(&long(LONGEST_NAMESPACE), 0).is_err());
+    }
+
+    #[test]
     fn it_reads_what_encoders_write() {
         let packet = read(r#"0/app,{"clientId":"c1"}"#, 0).unwrap();
         assert_eq!((packet.kind, packet.namespace), (Kind::Connect, "/app"));

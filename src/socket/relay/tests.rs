@@ -11,6 +11,7 @@ use crate::{
     authn::{self, Shown},
     authz::{self, Ask, Decision, Fetch, Sight},
     clock::{Clock, Timestamp},
+    config::SocketMode,
     intake::path::Decided,
     name::TenantId,
     route::{HostRoute, PathMatch, PathRoute, RouteTable, Routes, Tighten, Upstream},
@@ -36,10 +37,12 @@ struct Stage {
     touched: Cell<u32>,
     /// How often the upstream was written to.
     writes: Cell<u32>,
+    /// Whether what is written to it is never known to have gone out.
+    stuck: Cell<bool>,
 }
 
-/// A leg whose writes are counted.
-struct Counted<'a>(DuplexStream, &'a Cell<u32>);
+/// A leg whose writes are counted, and whose flushes may be stuck.
+struct Counted<'a>(DuplexStream, &'a Cell<u32>, &'a Cell<bool>);
 
 impl AsyncRead for Counted<'_> {
     fn poll_read(
@@ -63,7 +66,11 @@ impl AsyncWrite for Counted<'_> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.get_mut().0).poll_flush(cx)
+        let this = self.get_mut();
+        if this.2.get() {
+            return Poll::Pending;
+        }
+        Pin::new(&mut this.0).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
@@ -119,6 +126,7 @@ impl Stage {
             rules: SocketRules::default(),
             touched: Cell::default(),
             writes: Cell::default(),
+            stuck: Cell::default(),
         }
     }
 
@@ -174,7 +182,7 @@ impl Stage {
             read: Bytes::new(),
         };
         let server_leg = Leg {
-            io: Counted(server_leg, &self.writes),
+            io: Counted(server_leg, &self.writes, &self.stuck),
             read: Bytes::new(),
         };
         let relay = relay(client_leg, server_leg, self.vigil(), mode, &setting, |_| {
@@ -300,6 +308,10 @@ async fn w17_a_plain_websocket_talks_and_closes() {
         .await;
     assert_eq!(end, End::Closed);
     assert_eq!(stage.metrics.sockets.get(), 0);
+    let kind = Kind {
+        kind: "passed".to_owned(),
+    };
+    assert_eq!(stage.metrics.frames.get_or_create(&kind).get(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -691,11 +703,9 @@ async fn w15_what_was_dropped_is_counted() {
     assert_eq!(counted, 2);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_grace_that_a_message_began_ends_when_it_is_over_and_not_some_time_later() {
-    let stage = Stage::set();
+/// A guard of a connection on which a token in a message can speak for the session.
+fn with_reception(stage: &Stage, mode: SocketMode) -> Mode {
     let house = fixture::House::open();
-    let owner = authn::fixture::identity(&stage.cell, HOST, TENANT, Shown::Cookie);
     let reception = authn::Reception {
         tokens: Arc::clone(&house.tokens),
         sessions: Arc::clone(&house.sessions),
@@ -705,14 +715,21 @@ async fn a_grace_that_a_message_began_ends_when_it_is_over_and_not_some_time_lat
         host: fixture::host(HOST),
         tenant: TenantId::from(TENANT),
     };
+    let owner = authn::fixture::identity(&stage.cell, HOST, TENANT, Shown::Cookie);
     let terms = Terms {
-        mode: crate::config::SocketMode::InBand,
+        mode,
         owner: Some(owner),
         ..terms_of("alice", 1)
     };
     let terms = terms.with_reception(Some(reception), String::new());
-    let grace = terms.grace;
-    let mode = Mode::EngineIo(Box::new(Guard::open(Arc::new(terms))));
+    Mode::EngineIo(Box::new(Guard::open(Arc::new(terms))))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grace_that_a_message_began_ends_when_it_is_over_and_not_some_time_later() {
+    let stage = Stage::set();
+    let grace = terms_of("alice", 1).grace;
+    let mode = with_reception(&stage, SocketMode::InBand);
     let (clock, began) = (stage.clock.clone(), Instant::now());
     let end = stage
         .play(mode, 4096, |mut client, mut server| async move {
@@ -725,4 +742,125 @@ async fn a_grace_that_a_message_began_ends_when_it_is_over_and_not_some_time_lat
         .await;
     assert_eq!(end, End::Over(Over::Token));
     assert!(began.elapsed() < grace * 2, "{:?}", began.elapsed());
+}
+
+/// How a session goes idle: somebody notices, or the next message does.
+#[derive(Clone, Copy)]
+enum Idle {
+    Noticed,
+    Found,
+}
+
+#[tokio::test(start_paused = true)]
+async fn w22_what_waits_when_a_session_goes_idle_is_never_written() {
+    let event = format!(r#"42/app,["{}"]"#, "x".repeat(3000));
+    for (idle, waits) in [
+        (Idle::Noticed, Some(Way::Up)),
+        (Idle::Noticed, Some(Way::Down)),
+        (Idle::Found, Some(Way::Up)),
+        (Idle::Found, Some(Way::Down)),
+        (Idle::Noticed, None),
+        (Idle::Found, None),
+    ] {
+        let (stage, event) = (Stage::set(), event.clone());
+        let (clock, cell) = (stage.clock.clone(), Arc::clone(&stage.cell));
+        let mode = with_reception(&stage, SocketMode::Session);
+        let end = stage
+            .play(mode, 256, |mut client, mut server| async move {
+                server.opens(&mut client).await;
+                // Its reader reads nothing, so that most of it waits.
+                let moment = Duration::from_millis(10);
+                let (mut talker, other) = match waits {
+                    Some(Way::Up) | None => (client, server),
+                    Some(Way::Down) => (server, client),
+                };
+                if waits.is_some() {
+                    let _ = tokio::time::timeout(moment, talker.say(&event)).await;
+                }
+                tokio::time::sleep(moment).await;
+                let mut other = other;
+                match idle {
+                    Idle::Noticed => fixture::end(&cell, Ended::Idle),
+                    Idle::Found => {
+                        clock.advance(Duration::from_hours(11));
+                        let small = r#"42/app,["b"]"#;
+                        let speaker = if waits.is_some() {
+                            &mut other
+                        } else {
+                            &mut talker
+                        };
+                        let _ = tokio::time::timeout(moment, speaker.say(small)).await;
+                    }
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                if waits.is_none() {
+                    // Nothing waited: the client is told, and may show a token.
+                    let mut told = 0;
+                    let quiet = Duration::from_secs(5);
+                    while let Ok(heard) = tokio::time::timeout(quiet, talker.hear()).await {
+                        assert!(matches!(heard, Heard::Text(it) if it.contains("expired")));
+                        told += 1;
+                    }
+                    assert!(told > 0);
+                    return;
+                }
+                let heard = other.hear().await;
+                assert_ne!(heard, Heard::Text(event));
+            })
+            .await;
+        if waits.is_some() {
+            assert_eq!(end, End::Over(Over::Session(Ended::Idle)));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_socket_counts_as_use_where_the_file_says_so() {
+    let mut stage = Stage::set();
+    stage.rules.idle = SocketIdle::Absolute;
+    let touched = &stage.touched;
+    stage
+        .play(plain(), 256, |client, server| async move {
+            tokio::time::sleep(Duration::from_secs(10 * 60 + 30)).await;
+            assert_eq!(touched.get(), 10);
+            drop((client, server));
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_client_said_before_it_went_away_has_a_moment_to_arrive() {
+    let stage = Stage::set();
+    stage.stuck.set(true);
+    let end = stage
+        .play(plain(), 256, |mut client, mut server| async move {
+            client.say("last words").await;
+            server.hears("last words").await;
+            drop(client);
+            // It is never known to have gone out.
+            let began = Instant::now();
+            assert_eq!(server.hear().await, Heard::Gone);
+            assert!(began.elapsed() >= LINGER && began.elapsed() < LINGER * 2);
+        })
+        .await;
+    assert_eq!(end, End::ClientGone);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leg_that_goes_away_after_its_close_frame_was_no_accident() {
+    for way in [Way::Up, Way::Down] {
+        let end = Stage::set()
+            .play(plain(), 256, |client, server| async move {
+                let (mut first, mut other) = match way {
+                    Way::Up => (client, server),
+                    Way::Down => (server, client),
+                };
+                first.send(Opcode::Close, &1000u16.to_be_bytes()).await;
+                assert_eq!(other.hear().await, Heard::Close(1000));
+                drop(first);
+                while other.hear().await != Heard::Gone {}
+            })
+            .await;
+        assert_eq!(end, End::Closed);
+    }
 }
