@@ -202,6 +202,11 @@ mod tests {
             assert_eq!(found, (kind, attachments, ack), "{text}");
         }
         assert_eq!(read("5257-[]", 0), Err(Refused::TooManyAttachments));
+        for bad in [
+            "2", "27", "2{}", "3[]", "37", "37{}", "07", "17", "47{}", "1[]", "4[]",
+        ] {
+            assert!(read(bad, 0).is_err(), "{bad}");
+        }
         for (text, passes) in [("2123456789012345[]", true), ("21234567890123456[]", false)] {
             assert_eq!(read(text, 0).is_ok(), passes, "{text}");
         }
