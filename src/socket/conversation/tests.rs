@@ -634,3 +634,19 @@ fn in_version_3_nobody_asks_for_the_first_namespace_and_no_server_sends_a_query(
     assert!(judge(Way::Down, "40/app?x=1,").is_err());
     assert_eq!(judge(Way::Down, "40/app,"), Ok(Verdict::Pass));
 }
+
+#[test]
+fn w23_the_event_that_the_file_names_for_control_messages_is_cleaned_too() {
+    let mut terms = terms_of("alice", 1);
+    terms.control_event = "mine".to_owned();
+    for (event, cleaned) in [("mine", true), ("uiBuilderControl", true), ("other", false)] {
+        let sent = format!(r#"42/app,["{event}",{{"_client":1}}]"#);
+        let found = open().message(Way::Up, &sent, &terms, &mut Vec::new());
+        let expected = if cleaned {
+            Verdict::Changed
+        } else {
+            Verdict::Pass
+        };
+        assert_eq!(found, Ok(expected), "{event}");
+    }
+}
