@@ -303,10 +303,12 @@ mod tests {
         let said: Vec<Verdict> = (0..5).map(|_| say(&mut guard)).collect();
         assert_eq!(said.iter().filter(|it| **it == Verdict::Pass).count(), 3);
         assert_eq!((guard.take_dropped(), guard.take_dropped()), (2, 0));
+        assert_eq!(guard.take_replies().len(), 1, "told, but not of each");
         guard.at(Timestamp::from_secs(1_700_000_001));
         assert_eq!(say(&mut guard), Verdict::Pass);
         assert_eq!(say(&mut guard), Verdict::Drop);
         assert_eq!(guard.take_dropped(), 1);
+        assert_eq!(guard.take_replies().len(), 1, "a second later, once more");
     }
 
     #[test]
