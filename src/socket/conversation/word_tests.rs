@@ -488,3 +488,59 @@ async fn a_guard_bears_with_an_idle_session_as_its_conversation_does() {
     let until = guard_of(&stage).begin_grace(now);
     assert_eq!(until, Some(now.plus(stage.terms.grace)));
 }
+
+#[tokio::test]
+async fn w18_a_bearers_connection_needs_no_other_token_while_its_own_is_good() {
+    let mut stage = Stage::set(SocketMode::InBand, Shown::Bearer).await;
+    assert_eq!(stage.judge(Way::Up, BARE).0, Verdict::Pass);
+    stage.later(301);
+    assert_eq!(stage.judge(Way::Up, BARE).0, Verdict::Drop);
+    assert_eq!(stage.told(), ["jwt_auth_fail expired"]);
+}
+
+#[tokio::test]
+async fn w18_an_expired_first_token_may_be_followed_by_a_good_one_and_a_wrong_one_changes_nothing()
+{
+    let mut stage = Stage::set(SocketMode::InBand, Shown::Cookie).await;
+    let wrong = stage.token_for("r2.example.net", "t1", Use::Bearer);
+    assert_eq!(stage.judge(Way::Up, &says(&wrong)).0, Verdict::Drop);
+    assert_eq!(stage.told(), ["jwt_auth_fail audience"]);
+    assert!(stage.it.take_news().is_none(), "no grace has begun");
+    let old = stage.token();
+    stage.later(301);
+    assert_eq!(stage.judge(Way::Up, &says(&old)).0, Verdict::Drop);
+    assert_eq!(stage.told(), ["jwt_auth_fail expired"]);
+    assert!(matches!(stage.it.take_news(), Some(News::Due)));
+    let until = stage.house.now().plus(stage.terms.grace);
+    assert_eq!(
+        stage.it.due(stage.house.now(), &stage.terms),
+        Ok(Some(until.min(stage.cell.login_exp.minus(WARN_AHEAD))))
+    );
+    let good = stage.token();
+    assert_eq!(stage.judge(Way::Up, &says(&good)).0, Verdict::Changed);
+}
+
+#[tokio::test]
+async fn w18_a_weaker_login_does_not_speak_where_a_stronger_one_opened() {
+    let stronger = Stage::set(SocketMode::InBand, Shown::Cookie).await;
+    for (level, verdict) in [
+        (1, Verdict::Drop),
+        (2, Verdict::Changed),
+        (3, Verdict::Changed),
+    ] {
+        let mut stage = Stage::set(SocketMode::InBand, Shown::Cookie).await;
+        assert_eq!(stronger.cell.standing.load().level, 2);
+        let user = stage.house.user.clone();
+        let login = crate::session::NewLogin {
+            credentials: user.credentials(),
+            user: user.id,
+            host: fixture::host(HOST),
+            tenant: TenantId::from("t1"),
+            level,
+            ..stage.house.login()
+        };
+        let (sid, cell) = stage.house.sessions.begin(login).await.unwrap();
+        let token = stage.house.token(&sid, &cell, HOST, "t1", Use::Bearer);
+        assert_eq!(stage.judge(Way::Up, &says(&token)).0, verdict, "{level}");
+    }
+}
