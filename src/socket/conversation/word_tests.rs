@@ -491,8 +491,15 @@ async fn a_guard_bears_with_an_idle_session_as_its_conversation_does() {
 
 #[tokio::test]
 async fn w18_a_bearers_connection_needs_no_other_token_while_its_own_is_good() {
+    let mut other = Stage::set(SocketMode::Session, Shown::Bearer).await;
+    let warned = other.cell.login_exp.minus(WARN_AHEAD);
+    let now = other.house.now();
+    assert_eq!(other.it.due(now, &other.terms), Ok(Some(warned)));
     let mut stage = Stage::set(SocketMode::InBand, Shown::Bearer).await;
     assert_eq!(stage.judge(Way::Up, BARE).0, Verdict::Pass);
+    let good_until = stage.terms.owner.as_ref().unwrap().token_exp;
+    let asked = stage.it.due(stage.house.now(), &stage.terms);
+    assert_eq!(asked, Ok(Some(Timestamp::from_secs(good_until))));
     stage.later(301);
     assert_eq!(stage.judge(Way::Up, BARE).0, Verdict::Drop);
     assert_eq!(stage.told(), ["jwt_auth_fail expired"]);
