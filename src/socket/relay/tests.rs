@@ -864,3 +864,40 @@ async fn a_leg_that_goes_away_after_its_close_frame_was_no_accident() {
         assert_eq!(end, End::Closed);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_last_words_stand_between_no_attachments() {
+    let event = format!(r#"42/app,["{}"]"#, "x".repeat(300));
+    let binary =
+        r#"452-/app,["b",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#.to_owned();
+    for (first, then, told) in [
+        (event.clone(), (Opcode::Text, event.into_bytes()), true),
+        (binary, (Opcode::Binary, vec![1; 300]), false),
+    ] {
+        let stage = Stage::set();
+        let cell = Arc::clone(&stage.cell);
+        stage
+            .play(engine(), 256, |mut client, mut server| async move {
+                server.opens(&mut client).await;
+                let moment = Duration::from_millis(10);
+                let talk = async {
+                    server.say(&first).await;
+                    for _ in 0..2 {
+                        server.send(then.0, &then.1).await;
+                    }
+                };
+                // The client reads nothing: of what waits for it the last is dropped at the end.
+                let _ = tokio::time::timeout(moment, talk).await;
+                fixture::end(&cell, Ended::Revoked);
+                tokio::time::sleep(moment).await;
+                let mut heard = Vec::new();
+                while heard.last() != Some(&Heard::Gone) {
+                    heard.push(client.hear().await);
+                }
+                let notice = Heard::Text(NOTICE.to_owned());
+                assert_eq!(heard.contains(&notice), told, "{heard:?}");
+                assert!(heard.contains(&Heard::Close(1008)));
+            })
+            .await;
+    }
+}
