@@ -4,7 +4,7 @@
 use std::{
     future::poll_fn,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -211,11 +211,7 @@ impl Leg {
                 Poll::Ready(Err(_)) => return self.give_up(),
             }
         }
-        match self.listen(io, cx) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(()) if self.cut => return Poll::Ready(()),
-            Poll::Ready(()) => {}
-        }
+        ready!(self.listen(io, cx));
         Pin::new(&mut *io)
             .poll_shutdown(cx)
             .map(|_| self.cut = true)

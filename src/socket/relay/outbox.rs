@@ -131,6 +131,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_dropped_is_the_first_that_is_not_the_transports_own() {
+        for opcode in [Opcode::Text, Opcode::Binary] {
+            let mut all = Vec::new();
+            frame::write(&mut all, Way::Down, Opcode::Ping, b"?");
+            frame::write(&mut all, Way::Down, opcode, b"4");
+            let mut outbox = Outbox::new(Way::Down);
+            outbox.push(&all);
+            let remains = Remains {
+                rest: Some(Vec::new()),
+                dropped: Some(opcode),
+            };
+            assert_eq!(outbox.remains(), remains);
+        }
+    }
+
+    #[test]
     fn a_frame_that_is_not_all_here_must_be_cut() {
         let mut all = Vec::new();
         frame::write(&mut all, Way::Down, Opcode::Text, &[b'x'; 100]);

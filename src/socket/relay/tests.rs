@@ -901,3 +901,35 @@ async fn the_last_words_stand_between_no_attachments() {
             .await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn each_leg_has_its_moment_to_hear_the_end_and_to_answer() {
+    for stuck in [false, true] {
+        let stage = Stage::set();
+        let cell = Arc::clone(&stage.cell);
+        stage.stuck.set(stuck);
+        stage
+            .play(plain(), 64, |mut client, mut server| async move {
+                // Most of it waits for a server that reads nothing.
+                client.say(&"x".repeat(300)).await;
+                let moment = Duration::from_millis(300);
+                tokio::time::sleep(moment).await;
+                fixture::end(&cell, Ended::Revoked);
+                assert_eq!(client.hear().await, Heard::Close(1008));
+                let early = tokio::time::timeout(moment, client.hear()).await;
+                assert!(early.is_err(), "it may answer still: {early:?}");
+                client.send(Opcode::Close, &1008u16.to_be_bytes()).await;
+                server.hears(&"x".repeat(300)).await;
+                assert_eq!(server.hear().await, Heard::Close(1008));
+                // Whatever it says first is no answer.
+                server.say("as I was saying").await;
+                let early = tokio::time::timeout(moment, server.hear()).await;
+                assert!(early.is_err(), "{early:?}");
+                server.send(Opcode::Close, &1008u16.to_be_bytes()).await;
+                let over = tokio::time::timeout(moment, server.hear()).await;
+                // What may not have gone out is given all of the second.
+                assert_eq!(over.is_err(), stuck, "{over:?}");
+            })
+            .await;
+    }
+}
