@@ -777,7 +777,7 @@ async fn w22_what_waits_when_a_session_goes_idle_is_never_written() {
                 if waits.is_some() {
                     let _ = tokio::time::timeout(moment, talker.say(&event)).await;
                 }
-                tokio::time::sleep(moment).await;
+                sleep(moment).await;
                 let mut other = other;
                 match idle {
                     Idle::Noticed => fixture::end(&cell, Ended::Idle),
@@ -792,7 +792,7 @@ async fn w22_what_waits_when_a_session_goes_idle_is_never_written() {
                         let _ = tokio::time::timeout(moment, speaker.say(small)).await;
                     }
                 }
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                sleep(Duration::from_secs(1)).await;
                 if waits.is_none() {
                     // Nothing waited: the client is told, and may show a token.
                     let mut told = 0;
@@ -821,7 +821,7 @@ async fn an_open_socket_counts_as_use_where_the_file_says_so() {
     let touched = &stage.touched;
     stage
         .play(plain(), 256, |client, server| async move {
-            tokio::time::sleep(Duration::from_secs(10 * 60 + 30)).await;
+            sleep(Duration::from_secs(10 * 60 + 30)).await;
             assert_eq!(touched.get(), 10);
             drop((client, server));
         })
@@ -889,7 +889,7 @@ async fn the_last_words_stand_between_no_attachments() {
                 // The client reads nothing: of what waits for it the last is dropped at the end.
                 let _ = tokio::time::timeout(moment, talk).await;
                 fixture::end(&cell, Ended::Revoked);
-                tokio::time::sleep(moment).await;
+                sleep(moment).await;
                 let mut heard = Vec::new();
                 while heard.last() != Some(&Heard::Gone) {
                     heard.push(client.hear().await);
@@ -913,7 +913,7 @@ async fn each_leg_has_its_moment_to_hear_the_end_and_to_answer() {
                 // Most of it waits for a server that reads nothing.
                 client.say(&"x".repeat(300)).await;
                 let moment = Duration::from_millis(300);
-                tokio::time::sleep(moment).await;
+                sleep(moment).await;
                 fixture::end(&cell, Ended::Revoked);
                 assert_eq!(client.hear().await, Heard::Close(1008));
                 let early = tokio::time::timeout(moment, client.hear()).await;
