@@ -871,3 +871,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn b1_an_origin_that_the_file_allows_is_that_one_and_no_other() {
+    let allowed = ["https://app.example.org".to_owned()];
+    for (origin, own) in [
+        ("https://app.example.org", true),
+        ("https://app.example.org:8443", false),
+        ("https://evil.example", false),
+    ] {
+        let mut it = ask("/");
+        it.method = Method::POST;
+        it.fetch.present = true;
+        it.fetch.site = Some(Site::CrossSite);
+        it.fetch.origin = Some(origin.to_owned());
+        let found = sibling::is_own(&it, Shown::Cookie, &allowed);
+        assert_eq!(found, own, "{origin}");
+    }
+}

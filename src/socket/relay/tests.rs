@@ -935,3 +935,20 @@ async fn each_leg_has_its_moment_to_hear_the_end_and_to_answer() {
             .await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn only_what_a_client_says_counts_as_use() {
+    let mut stage = Stage::set();
+    stage.rules.idle = SocketIdle::Session;
+    let touched = &stage.touched;
+    stage
+        .play(plain(), 256, |mut client, mut server| async move {
+            server.say("news").await;
+            client.hears("news").await;
+            assert_eq!(touched.get(), 0);
+            client.say("thanks").await;
+            server.hears("thanks").await;
+            assert_eq!(touched.get(), 1);
+        })
+        .await;
+}
