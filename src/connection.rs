@@ -96,7 +96,7 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let limits = pipeline.limits();
-    let (stop, peer) = (pipeline.draining.clone(), arrival.peer);
+    let (stop, peer) = (pipeline.draining().clone(), arrival.peer);
     let bounds = Bounds {
         head: limits.head,
         line: limits.header,
@@ -139,7 +139,7 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let limits = pipeline.limits();
-    let (stop, peer) = (pipeline.draining.clone(), arrival.peer);
+    let (stop, peer) = (pipeline.draining().clone(), arrival.peer);
     let executor = Local(pipeline.tasks.clone());
     let visitor = visitor(arrival, place, None);
     let service = service_fn(move |request: Request<Incoming>| {

@@ -42,8 +42,6 @@ pub struct Pipeline {
     pub house: Arc<House>,
     /// This core's tasks.
     pub tasks: TaskTracker,
-    /// The gateway is going down.
-    pub draining: CancellationToken,
     sight: Rc<Sight>,
     pool: Rc<Pool>,
     assertions: AssertionCache,
@@ -87,15 +85,19 @@ impl Pipeline {
             sight: Rc::new(Sight {
                 routes: Arc::clone(&house.routes),
                 clock: house.clock.clone(),
-                draining: draining.clone(),
+                draining,
             }),
             pool: Pool::new(&house.config.load().limits, tasks.clone()),
             house,
             tasks,
-            draining,
             assertions: AssertionCache::default(),
             metrics,
         }
+    }
+
+    /// Cancelled when the gateway goes down.
+    pub fn draining(&self) -> &CancellationToken {
+        &self.sight.draining
     }
 
     /// The limits in force.
@@ -108,7 +110,7 @@ impl Pipeline {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         loop {
             tokio::select! {
-                () = self.draining.cancelled() => return self.pool.close(),
+                () = self.sight.draining.cancelled() => return self.pool.close(),
                 _ = tick.tick() => {
                     self.pool.adopt(&self.house.config.load().limits);
                     self.pool.sweep();

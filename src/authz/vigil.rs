@@ -128,7 +128,7 @@ impl Vigil {
         self.revision = identity.lease.revision;
         self.permit.identity = Some(identity);
         self.grace = None;
-        self.check(self.sight.clock.now())?;
+        self.check(self.now())?;
         self.look_again()
     }
 
@@ -136,10 +136,10 @@ impl Vigil {
     pub async fn over(&mut self) -> Over {
         loop {
             self.alarm().await;
-            if let Err(over) = self.check(self.sight.clock.now()) {
+            if let Err(over) = self.check(self.now()) {
                 return over;
             }
-            if self.sight.draining.is_cancelled() {
+            if self.is_draining() {
                 return Over::Draining;
             }
         }
@@ -151,11 +151,10 @@ impl Vigil {
         // (What has rung already is not waited for again.)
         let identity = self.permit.identity().filter(|_| self.grace.is_none());
         let lease = identity.map(|it| it.lease.over().clone());
-        let draining = self.sight.draining.clone();
         let mut changed = self.sight.routes.watch();
-        let (seen, routes) = (self.epoch, Arc::clone(&self.sight.routes));
+        let (seen, sight) = (self.epoch, Rc::clone(&self.sight));
         Box::pin(async move {
-            if routes.epoch() != seen {
+            if sight.routes.epoch() != seen {
                 return;
             }
             let ended = async {
@@ -166,8 +165,8 @@ impl Vigil {
             };
             tokio::select! {
                 () = ended => {}
-                () = draining.cancelled() => {}
-                // The sender lives in `routes`, which is held here: it cannot be gone.
+                () = sight.draining.cancelled() => {}
+                // The sender lives in the routes, which is held here: it cannot be gone.
                 _ = changed.changed() => {}
             }
         })
