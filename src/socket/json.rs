@@ -306,6 +306,16 @@ pub enum Same {
     Disguised,
 }
 
+/// Whether `quoted` means one of `words`, disguised or not.
+pub fn means_one_of(quoted: &str, words: &[&str]) -> bool {
+    // Whatever means a word begins as it does, or with an escape: mostly this tells.
+    let first = inner(quoted).as_bytes().first();
+    words.iter().any(|word| {
+        (first == Some(&b'\\') || first == word.as_bytes().first())
+            && means(quoted, word) != Same::No
+    })
+}
+
 /// Whether `quoted` (a valid JSON string with its quotes) means the plain ASCII `word`.
 pub fn means(quoted: &str, word: &str) -> Same {
     let inner = inner(quoted);

@@ -69,11 +69,7 @@ pub(super) fn read<'a>(text: &'a str, at: usize, control: &str) -> Result<Spoken
     .map_err(|_| Refused::Grammar("an event without a name"))?;
     let name_end = name.end;
     let name = slice(text, name);
-    if may_mean(name, b"cdnr")
-        && RESERVED_EVENTS
-            .iter()
-            .any(|it| json::means(name, it) != Same::No)
-    {
+    if json::means_one_of(name, &RESERVED_EVENTS) {
         return Err(Refused::Grammar("a reserved event"));
     }
     let mut channel = Channel::Other;
@@ -96,7 +92,7 @@ pub(super) fn read<'a>(text: &'a str, at: usize, control: &str) -> Result<Spoken
             reader.space();
             let argument = if first.is_none() && reader.peek() == Some(b'{') {
                 let object = reader.object(1, |it| {
-                    if is_marked(slice(text, it.key.clone())) {
+                    if json::means_one_of(slice(text, it.key.clone()), &MARKED) {
                         marked.push(it);
                     }
                 })?;
@@ -114,18 +110,6 @@ pub(super) fn read<'a>(text: &'a str, at: usize, control: &str) -> Result<Spoken
         first,
         marked,
     })
-}
-
-/// Whether a message's key is one that we act on, disguised or not.
-fn is_marked(key: &str) -> bool {
-    may_mean(key, b"_u") && MARKED.iter().any(|it| json::means(key, it) != Same::No)
-}
-
-/// Whether a string can mean one of the words that begin with one of `firsts`: then it begins as
-/// one of them does, or with an escape.
-fn may_mean(quoted: &str, firsts: &[u8]) -> bool {
-    let first = json::inner(quoted).as_bytes().first();
-    first.is_some_and(|it| *it == b'\\' || firsts.contains(it))
 }
 
 impl Spoken<'_> {
