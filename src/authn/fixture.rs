@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Identity, Shown};
+use super::{Identity, Reception, Shown};
 use crate::{
+    clock::Clock,
+    config::BindAddress,
     name::TenantId,
     session::{Cell, fixture},
     token::{SessionClaims, Use, Verified},
@@ -49,5 +51,23 @@ pub(crate) fn identity(cell: &Arc<Cell>, place: &str, tenant: &str, shown: Shown
         renew: false,
         lease,
         token: Arc::new(Verified::stand_in(claims, cell.device)),
+    }
+}
+
+/// Where tokens in messages from one client to `place` are judged, by the keys and logins of `house`.
+pub(crate) fn reception(
+    house: &fixture::House,
+    clock: &Clock,
+    place: &str,
+    tenant: &str,
+) -> Reception {
+    Reception {
+        tokens: Arc::clone(&house.tokens),
+        sessions: Arc::clone(&house.sessions),
+        clock: clock.clone(),
+        bind: BindAddress::Off,
+        client: "192.0.2.7".parse().unwrap(),
+        host: fixture::host(place),
+        tenant: TenantId::from(tenant),
     }
 }

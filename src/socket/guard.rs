@@ -256,10 +256,7 @@ impl Drop for Guard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        config::SocketRules,
-        socket::{conversation::tests::terms_of, pace::Pace},
-    };
+    use crate::socket::{conversation::tests::terms_of, pace::tests::pace};
 
     fn text(guard: &mut Guard, way: Way, text: &str) -> Result<Verdict, Refused> {
         let mut out = Vec::new();
@@ -276,13 +273,8 @@ mod tests {
 
     /// An open namespace, and `burst` messages at once (of which that has taken one), one a second.
     fn paced(burst: u32) -> Guard {
-        let pace = Pace::new(&SocketRules {
-            messages_per_second: 1,
-            message_burst: burst,
-            ..SocketRules::default()
-        });
         let mut guard = Guard::open(Arc::new(Terms {
-            pace,
+            pace: pace(1, burst),
             ..terms_of("alice", 1)
         }));
         guard.at(Timestamp::from_secs(1_700_000_000));

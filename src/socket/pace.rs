@@ -50,11 +50,11 @@ impl Pace {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn pace(messages_per_second: u32, message_burst: u32) -> Option<Pace> {
+    pub(crate) fn pace(messages_per_second: u32, message_burst: u32) -> Option<Pace> {
         Pace::new(&SocketRules {
             messages_per_second,
             message_burst,

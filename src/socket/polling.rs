@@ -474,6 +474,7 @@ mod tests {
     use super::*;
     use crate::socket::{
         conversation::tests::terms_of,
+        pace::tests::pace,
         seal::{Kind, tests::seal_of},
     };
     use http::Method;
@@ -759,13 +760,8 @@ mod tests {
 
     #[test]
     fn w15_a_clients_own_talk_is_counted_and_a_servers_is_not() {
-        let rules = crate::config::SocketRules {
-            messages_per_second: 1,
-            message_burst: 4,
-            ..crate::config::SocketRules::default()
-        };
         let terms = Terms {
-            pace: crate::socket::pace::Pace::new(&rules),
+            pace: pace(1, 4),
             ..terms_of("alice", 1)
         };
         let mut it = Conversation::default();

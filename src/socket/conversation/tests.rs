@@ -1,7 +1,11 @@
 //! What a conversation lets through.
 
 use super::*;
-use crate::{authn, session::fixture, socket::seal::tests::seal_of};
+use crate::{
+    authn,
+    session::fixture,
+    socket::{pace::tests::pace, seal::tests::seal_of},
+};
 use proptest::prelude::*;
 
 pub(crate) fn terms_of(user: &str, login: u8) -> Terms {
@@ -384,13 +388,8 @@ fn w13_text_is_refused_while_attachments_are_due_dropped_ones_too() {
 
 #[test]
 fn w15_what_is_too_much_is_dropped_and_told_once_a_second_and_then_it_is_the_end() {
-    let rules = SocketRules {
-        messages_per_second: 1,
-        message_burst: 4,
-        ..SocketRules::default()
-    };
     let terms = Terms {
-        pace: Pace::new(&rules),
+        pace: pace(1, 4),
         ..terms_of("alice", 1)
     };
     let mut it = Conversation::default();

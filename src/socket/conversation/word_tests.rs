@@ -30,15 +30,7 @@ impl Stage {
         let house = fixture::House::open();
         let (sid, cell) = sign_in(&house, house.user.clone()).await;
         let owner = authn::fixture::identity(&cell, HOST, "t1", shown);
-        let reception = Reception {
-            tokens: Arc::clone(&house.tokens),
-            sessions: Arc::clone(&house.sessions),
-            clock: house.clock.clone(),
-            bind: BindAddress::Off,
-            client: "192.0.2.7".parse().unwrap(),
-            host: fixture::host(HOST),
-            tenant: TenantId::from("t1"),
-        };
+        let reception = authn::fixture::reception(&house, &house.clock, HOST, "t1");
         let terms = Terms {
             mode,
             owner: Some(owner),
@@ -98,11 +90,20 @@ impl Stage {
 }
 
 async fn sign_in(house: &fixture::House, user: crate::store::UserRecord) -> (String, Arc<Cell>) {
+    sign_in_at(house, user, 2).await
+}
+
+async fn sign_in_at(
+    house: &fixture::House,
+    user: crate::store::UserRecord,
+    level: u8,
+) -> (String, Arc<Cell>) {
     let login = crate::session::NewLogin {
         credentials: user.credentials(),
         user: user.id,
         host: fixture::host(HOST),
         tenant: TenantId::from("t1"),
+        level,
         ..house.login()
     };
     house.sessions.begin(login).await.unwrap()
@@ -529,24 +530,14 @@ async fn w18_an_expired_first_token_may_be_followed_by_a_good_one_and_a_wrong_on
 
 #[tokio::test]
 async fn w18_a_weaker_login_does_not_speak_where_a_stronger_one_opened() {
-    let stronger = Stage::set(SocketMode::InBand, Shown::Cookie).await;
     for (level, verdict) in [
         (1, Verdict::Drop),
         (2, Verdict::Changed),
         (3, Verdict::Changed),
     ] {
         let mut stage = Stage::set(SocketMode::InBand, Shown::Cookie).await;
-        assert_eq!(stronger.cell.standing.load().level, 2);
-        let user = stage.house.user.clone();
-        let login = crate::session::NewLogin {
-            credentials: user.credentials(),
-            user: user.id,
-            host: fixture::host(HOST),
-            tenant: TenantId::from("t1"),
-            level,
-            ..stage.house.login()
-        };
-        let (sid, cell) = stage.house.sessions.begin(login).await.unwrap();
+        assert_eq!(stage.cell.standing.load().level, 2);
+        let (sid, cell) = sign_in_at(&stage.house, stage.house.user.clone(), level).await;
         let token = stage.house.token(&sid, &cell, HOST, "t1", Use::Bearer);
         assert_eq!(stage.judge(Way::Up, &says(&token)).0, verdict, "{level}");
     }

@@ -3,7 +3,11 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use http::Method;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use prometheus_client::metrics::family::Family;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -20,6 +24,7 @@ use crate::{
         conversation::{Terms, tests::terms_of},
         frame::{self, Opcode},
         guard::Guard,
+        pace::tests::pace,
     },
 };
 
@@ -195,6 +200,19 @@ impl Stage {
     }
 }
 
+fn counted(family: &Family<Kind, Counter>, kind: &str) -> u64 {
+    let kind = kind.to_owned();
+    family.get_or_create(&Kind { kind }).get()
+}
+
+/// The two ends, who sends that `way` first.
+fn in_order(way: Way, client: End2, server: End2) -> (End2, End2) {
+    match way {
+        Way::Up => (client, server),
+        Way::Down => (server, client),
+    }
+}
+
 fn plain() -> Mode {
     Mode::Plain {
         max_frame: 16 << 20,
@@ -308,10 +326,7 @@ async fn w17_a_plain_websocket_talks_and_closes() {
         .await;
     assert_eq!(end, End::Closed);
     assert_eq!(stage.metrics.sockets.get(), 0);
-    let kind = Kind {
-        kind: "passed".to_owned(),
-    };
-    assert_eq!(stage.metrics.frames.get_or_create(&kind).get(), 2);
+    assert_eq!(counted(&stage.metrics.frames, "passed"), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -674,13 +689,8 @@ fn every_end_has_a_name_and_some_are_limits() {
 #[tokio::test(start_paused = true)]
 async fn w15_what_was_dropped_is_counted() {
     let stage = Stage::set();
-    let pace = crate::socket::pace::Pace::new(&SocketRules {
-        messages_per_second: 1,
-        message_burst: 3,
-        ..SocketRules::default()
-    });
     let terms = Terms {
-        pace,
+        pace: pace(1, 3),
         ..terms_of("alice", 1)
     };
     let mode = Mode::EngineIo(Box::new(Guard::open(Arc::new(terms))));
@@ -696,25 +706,13 @@ async fn w15_what_was_dropped_is_counted() {
             assert!(matches!(client.hear().await, Heard::Text(it) if it.contains("rate")));
         })
         .await;
-    let kind = Kind {
-        kind: "rate".to_owned(),
-    };
-    let counted = stage.metrics.socket_limits.get_or_create(&kind).get();
-    assert_eq!(counted, 2);
+    assert_eq!(counted(&stage.metrics.socket_limits, "rate"), 2);
 }
 
 /// A guard of a connection on which a token in a message can speak for the session.
 fn with_reception(stage: &Stage, mode: SocketMode) -> Mode {
     let house = fixture::House::open();
-    let reception = authn::Reception {
-        tokens: Arc::clone(&house.tokens),
-        sessions: Arc::clone(&house.sessions),
-        clock: stage.clock.clone(),
-        bind: crate::config::BindAddress::Off,
-        client: "192.0.2.7".parse().unwrap(),
-        host: fixture::host(HOST),
-        tenant: TenantId::from(TENANT),
-    };
+    let reception = authn::fixture::reception(&house, &stage.clock, HOST, TENANT);
     let owner = authn::fixture::identity(&stage.cell, HOST, TENANT, Shown::Cookie);
     let terms = Terms {
         mode,
@@ -753,66 +751,70 @@ enum Idle {
     Found,
 }
 
+impl Idle {
+    /// Brings it about; `speaker` says what it is found by.
+    async fn come(self, clock: &Clock, cell: &session::Cell, speaker: &mut End2) {
+        match self {
+            Self::Noticed => fixture::end(cell, Ended::Idle),
+            Self::Found => {
+                clock.advance(Duration::from_hours(11));
+                let _ = timeout(MOMENT, speaker.say(r#"42/app,["b"]"#)).await;
+            }
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
+const MOMENT: Duration = Duration::from_millis(10);
+
 #[tokio::test(start_paused = true)]
 async fn w22_what_waits_when_a_session_goes_idle_is_never_written() {
-    let event = format!(r#"42/app,["{}"]"#, "x".repeat(3000));
-    for (idle, waits) in [
-        (Idle::Noticed, Some(Way::Up)),
-        (Idle::Noticed, Some(Way::Down)),
-        (Idle::Found, Some(Way::Up)),
-        (Idle::Found, Some(Way::Down)),
-        (Idle::Noticed, None),
-        (Idle::Found, None),
-    ] {
-        let (stage, event) = (Stage::set(), event.clone());
-        let (clock, cell) = (stage.clock.clone(), Arc::clone(&stage.cell));
-        let mode = with_reception(&stage, SocketMode::Session);
-        let end = stage
-            .play(mode, 256, |mut client, mut server| async move {
-                server.opens(&mut client).await;
-                // Its reader reads nothing, so that most of it waits.
-                let moment = Duration::from_millis(10);
-                let (mut talker, other) = match waits {
-                    Some(Way::Up) | None => (client, server),
-                    Some(Way::Down) => (server, client),
-                };
-                if waits.is_some() {
-                    let _ = tokio::time::timeout(moment, talker.say(&event)).await;
-                }
-                sleep(moment).await;
-                let mut other = other;
-                match idle {
-                    Idle::Noticed => fixture::end(&cell, Ended::Idle),
-                    Idle::Found => {
-                        clock.advance(Duration::from_hours(11));
-                        let small = r#"42/app,["b"]"#;
-                        let speaker = if waits.is_some() {
-                            &mut other
-                        } else {
-                            &mut talker
-                        };
-                        let _ = tokio::time::timeout(moment, speaker.say(small)).await;
-                    }
-                }
-                sleep(Duration::from_secs(1)).await;
-                if waits.is_none() {
-                    // Nothing waited: the client is told, and may show a token.
-                    let mut told = 0;
-                    let quiet = Duration::from_secs(5);
-                    while let Ok(heard) = tokio::time::timeout(quiet, talker.hear()).await {
-                        assert!(matches!(heard, Heard::Text(it) if it.contains("expired")));
-                        told += 1;
-                    }
-                    assert!(told > 0);
-                    return;
-                }
-                let heard = other.hear().await;
-                assert_ne!(heard, Heard::Text(event));
-            })
-            .await;
-        if waits.is_some() {
+    for idle in [Idle::Noticed, Idle::Found] {
+        for way in [Way::Up, Way::Down] {
+            let stage = Stage::set();
+            let (clock, cell) = (stage.clock.clone(), Arc::clone(&stage.cell));
+            let mode = with_reception(&stage, SocketMode::Session);
+            let end = stage
+                .play(mode, 256, |mut client, mut server| async move {
+                    server.opens(&mut client).await;
+                    let (mut talker, mut other) = in_order(way, client, server);
+                    // The other reads nothing, so that most of it waits.
+                    let event = format!(r#"42/app,["{}"]"#, "x".repeat(3000));
+                    let _ = timeout(MOMENT, talker.say(&event)).await;
+                    sleep(MOMENT).await;
+                    idle.come(&clock, &cell, &mut other).await;
+                    assert_ne!(other.hear().await, Heard::Text(event));
+                })
+                .await;
             assert_eq!(end, End::Over(Over::Session(Ended::Idle)));
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nothing_waits_an_idle_session_is_told_and_borne_with() {
+    for (idle, by_server) in [
+        (Idle::Noticed, false),
+        (Idle::Found, false),
+        (Idle::Found, true),
+    ] {
+        let stage = Stage::set();
+        let (clock, cell) = (stage.clock.clone(), Arc::clone(&stage.cell));
+        let mode = with_reception(&stage, SocketMode::Session);
+        stage
+            .play(mode, 256, |mut client, mut server| async move {
+                server.opens(&mut client).await;
+                sleep(MOMENT).await;
+                let speaker = if by_server { &mut server } else { &mut client };
+                idle.come(&clock, &cell, speaker).await;
+                let mut told = 0;
+                while let Ok(heard) = timeout(Duration::from_secs(5), client.hear()).await {
+                    assert!(matches!(heard, Heard::Text(it) if it.contains("expired")));
+                    told += 1;
+                }
+                assert!(told > 0);
+            })
+            .await;
     }
 }
 
@@ -853,10 +855,7 @@ async fn a_leg_that_goes_away_after_its_close_frame_was_no_accident() {
     for way in [Way::Up, Way::Down] {
         let end = Stage::set()
             .play(plain(), 256, |client, server| async move {
-                let (mut first, mut other) = match way {
-                    Way::Up => (client, server),
-                    Way::Down => (server, client),
-                };
+                let (mut first, mut other) = in_order(way, client, server);
                 first.send(Opcode::Close, &1000u16.to_be_bytes()).await;
                 assert_eq!(other.hear().await, Heard::Close(1000));
                 drop(first);
@@ -881,7 +880,6 @@ async fn the_last_words_stand_between_no_attachments() {
         stage
             .play(engine(), 256, |mut client, mut server| async move {
                 server.opens(&mut client).await;
-                let moment = Duration::from_millis(10);
                 let talk = async {
                     server.say(&first).await;
                     for _ in 0..2 {
@@ -889,9 +887,9 @@ async fn the_last_words_stand_between_no_attachments() {
                     }
                 };
                 // The client reads nothing: of what waits for it the last is dropped at the end.
-                let _ = tokio::time::timeout(moment, talk).await;
+                let _ = timeout(MOMENT, talk).await;
                 fixture::end(&cell, Ended::Revoked);
-                sleep(moment).await;
+                sleep(MOMENT).await;
                 let mut heard = Vec::new();
                 while heard.last() != Some(&Heard::Gone) {
                     heard.push(client.hear().await);
@@ -918,17 +916,17 @@ async fn each_leg_has_its_moment_to_hear_the_end_and_to_answer() {
                 sleep(moment).await;
                 fixture::end(&cell, Ended::Revoked);
                 assert_eq!(client.hear().await, Heard::Close(1008));
-                let early = tokio::time::timeout(moment, client.hear()).await;
+                let early = timeout(moment, client.hear()).await;
                 assert!(early.is_err(), "it may answer still: {early:?}");
                 client.send(Opcode::Close, &1008u16.to_be_bytes()).await;
                 server.hears(&"x".repeat(300)).await;
                 assert_eq!(server.hear().await, Heard::Close(1008));
                 // Whatever it says first is no answer.
                 server.say("as I was saying").await;
-                let early = tokio::time::timeout(moment, server.hear()).await;
+                let early = timeout(moment, server.hear()).await;
                 assert!(early.is_err(), "{early:?}");
                 server.send(Opcode::Close, &1008u16.to_be_bytes()).await;
-                let over = tokio::time::timeout(moment, server.hear()).await;
+                let over = timeout(moment, server.hear()).await;
                 // What may not have gone out is given all of the second.
                 assert_eq!(over.is_err(), stuck, "{over:?}");
             })
