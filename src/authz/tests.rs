@@ -15,7 +15,7 @@ use crate::{
     route::{PathMatch, RouteTable, Routes, TenantSettings, Tighten, Upstream},
     session::{
         Cell, Ended,
-        fixture::{START, cell, end, host, user},
+        fixture::{START, cell, end, host, set_level, user},
     },
     store::UserRecord,
 };
@@ -758,6 +758,18 @@ async fn k3_a_policy_that_changed_is_asked_at_the_next_frame() {
 }
 
 #[tokio::test]
+async fn k3_a_login_that_was_lowered_is_asked_at_the_next_frame() {
+    let mut watch = watch(Vec::new(), 2);
+    assert_eq!(watch.vigil.check(START), Ok(()));
+    set_level(&watch.cell, 1, HOST, "t1");
+    assert_eq!(watch.vigil.check(START), Err(Over::Policy));
+    set_level(&watch.cell, 2, HOST, "t1");
+    assert_eq!(watch.vigil.check(START), Ok(()));
+    set_level(&watch.cell, 1, HOST, "t1");
+    assert_eq!(watch.vigil.check(START), Err(Over::Policy));
+}
+
+#[tokio::test]
 async fn a_silent_stream_outlives_every_change_that_leaves_it_alone() {
     let mut watch = watch(Vec::new(), 2);
     let routes = Arc::clone(&watch.routes);
@@ -785,6 +797,9 @@ async fn what_went_through_an_open_path_stays_only_while_it_is_open() {
     assert!(watch.vigil.permit().identity().is_none());
     // Nobody's: no session ends it.
     end(&watch.cell, Ended::Logout);
+    assert_eq!(watch.vigil.check(START), Ok(()));
+    let still_open = route(vec![rule(Policy::Open)]);
+    watch.routes.swap(table(Some(still_open)));
     assert_eq!(watch.vigil.check(START), Ok(()));
     watch.routes.swap(table(Some(route(Vec::new()))));
     assert_eq!(watch.vigil.check(START), Err(Over::Policy));

@@ -117,7 +117,17 @@ pub(crate) fn user(name: &str) -> UserRecord {
 
 /// A cell of `user` at `level`, begun at [`START`], granted to `place` as `tenant`.
 pub(crate) fn cell(user: &UserRecord, level: u8, place: &str, tenant: &str) -> Arc<Cell> {
-    let record = SessionRecord {
+    let record = record(user, level, place, tenant);
+    Arc::new(Cell::new(&record, Arc::new(Profile::of(user))))
+}
+
+/// The store says of such a cell that it is at `level` now.
+pub(crate) fn set_level(cell: &Cell, level: u8, place: &str, tenant: &str) {
+    cell.merge(&record(&user("whoever"), level, place, tenant));
+}
+
+fn record(user: &UserRecord, level: u8, place: &str, tenant: &str) -> SessionRecord {
+    SessionRecord {
         sid: crate::secret::digest("sid"),
         user: user.id.clone(),
         device: [7; 32],
@@ -138,8 +148,7 @@ pub(crate) fn cell(user: &UserRecord, level: u8, place: &str, tenant: &str) -> A
             tenant: TenantId::from(tenant),
             ended: false,
         }],
-    };
-    Arc::new(Cell::new(&record, Arc::new(Profile::of(user))))
+    }
 }
 
 /// Ends a cell that has no store.

@@ -44,6 +44,8 @@ struct Stage {
     writes: Cell<u32>,
     /// Whether what is written to it is never known to have gone out.
     stuck: Cell<bool>,
+    /// What each side said before the relay began.
+    said: [Bytes; 2],
 }
 
 /// A leg whose writes are counted, and whose flushes may be stuck.
@@ -132,6 +134,7 @@ impl Stage {
             touched: Cell::default(),
             writes: Cell::default(),
             stuck: Cell::default(),
+            said: [const { Bytes::new() }; 2],
         }
     }
 
@@ -176,6 +179,7 @@ impl Stage {
     {
         let (client, client_leg) = duplex(pipe);
         let (server, server_leg) = duplex(pipe);
+        let [said_up, said_down] = self.said.clone();
         let setting = Setting {
             rules: &self.rules,
             touch_every: Duration::from_mins(1),
@@ -184,11 +188,11 @@ impl Stage {
         };
         let client_leg = Leg {
             io: client_leg,
-            read: Bytes::new(),
+            read: said_up,
         };
         let server_leg = Leg {
             io: Counted(server_leg, &self.writes, &self.stuck),
-            read: Bytes::new(),
+            read: said_down,
         };
         let relay = relay(client_leg, server_leg, self.vigil(), mode, &setting, |_| {
             self.touched.set(self.touched.get() + 1);
@@ -478,8 +482,10 @@ async fn w10_a_refused_namespace_is_answered_by_us() {
     stage
         .play(mode, 4096, |mut client, mut server| async move {
             server.opens(&mut client).await;
+            let asked = Instant::now();
             client.say("40/other,").await;
             assert!(matches!(client.hear().await, Heard::Text(it) if it.starts_with("44/other,{")));
+            assert_eq!(asked.elapsed(), Duration::ZERO, "it waits for nothing else");
             client.say("42/app,[\"a\"]").await;
             server.hears("42/app,[\"a\"]").await;
         })
@@ -658,6 +664,46 @@ async fn w16_who_reads_nothing_is_closed_and_who_reads_slowly_is_not() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn w16_what_never_goes_out_is_not_read_either() {
+    let stage = Stage::set();
+    stage.stuck.set(true);
+    let end = stage
+        .play(plain(), 256, |mut client, mut server| async move {
+            client.say("heard").await;
+            server.hears("heard").await;
+            assert_eq!(client.hear().await, Heard::Close(1001));
+            let _ = client.io.read_to_end(&mut Vec::new()).await;
+        })
+        .await;
+    assert_eq!(end, End::Unread(Way::Up));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_either_side_said_before_the_relay_began_is_judged_and_goes_first() {
+    let mut stage = Stage::set();
+    stage.said = [Way::Up, Way::Down].map(|way| {
+        let mut said = Vec::new();
+        frame::write(&mut said, way, Opcode::Text, b"first");
+        said.into()
+    });
+    let end = stage
+        .play(plain(), 256, |mut client, mut server| async move {
+            client.say("then").await;
+            server.say("then").await;
+            for end in [&mut client, &mut server] {
+                end.hears("first").await;
+                end.hears("then").await;
+                end.send(Opcode::Close, &1000u16.to_be_bytes()).await;
+            }
+            for end in [&mut client, &mut server] {
+                assert_eq!(end.hear().await, Heard::Close(1000));
+            }
+        })
+        .await;
+    assert_eq!(end, End::Closed);
+}
+
 #[test]
 fn every_end_has_a_name_and_some_are_limits() {
     let grammar = Refused::Grammar("x");
@@ -833,6 +879,21 @@ async fn an_open_socket_counts_as_use_where_the_file_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_socket_on_which_nothing_is_due_sleeps() {
+    let mut stage = Stage::set();
+    stage.rules.idle = SocketIdle::Session;
+    stage
+        .play(engine(), 4096, |mut client, mut server| async move {
+            server.opens(&mut client).await;
+            // (Held time goes on only when nobody is awake.)
+            sleep(Duration::from_hours(3)).await;
+            client.say("42/app,[\"a\"]").await;
+            server.hears("42/app,[\"a\"]").await;
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_client_said_before_it_went_away_has_a_moment_to_arrive() {
     let stage = Stage::set();
     stage.stuck.set(true);
@@ -888,6 +949,42 @@ async fn the_last_words_stand_between_no_attachments() {
                 };
                 // The client reads nothing: of what waits for it the last is dropped at the end.
                 let _ = timeout(MOMENT, talk).await;
+                fixture::end(&cell, Ended::Revoked);
+                sleep(MOMENT).await;
+                let mut heard = Vec::new();
+                while heard.last() != Some(&Heard::Gone) {
+                    heard.push(client.hear().await);
+                }
+                let notice = Heard::Text(NOTICE.to_owned());
+                assert_eq!(heard.contains(&notice), told, "{heard:?}");
+                assert!(heard.contains(&Heard::Close(1008)));
+            })
+            .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_words_take_the_place_of_a_message_and_of_no_attachment() {
+    let event = format!(r#"42/app,["{}"]"#, "x".repeat(300)).into_bytes();
+    let binary = br#"452-/app,["b",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#;
+    let attachment = (Opcode::Binary, vec![1; 300]);
+    let text = |it: &[u8]| (Opcode::Text, it.to_vec());
+    for (last, told) in [
+        (vec![text(&event), text(&event)], true),
+        (vec![text(binary), attachment.clone(), attachment], false),
+    ] {
+        let stage = Stage::set();
+        let cell = Arc::clone(&stage.cell);
+        // The client's pipe is full amid the last but one: the last is dropped at the end.
+        let mut all = Vec::new();
+        for (opcode, payload) in std::iter::repeat_n(text(&event), 12).chain(last) {
+            frame::write(&mut all, Way::Down, opcode, &payload);
+        }
+        stage
+            .play(engine(), 4096, |mut client, mut server| async move {
+                server.opens(&mut client).await;
+                server.io.write_all(&all).await.unwrap();
+                sleep(MOMENT).await;
                 fixture::end(&cell, Ended::Revoked);
                 sleep(MOMENT).await;
                 let mut heard = Vec::new();
