@@ -102,6 +102,35 @@ const AT_LATEST: Duration = Duration::from_secs(30);
 /// there at once, and its disk is not asked for each.
 const MANY: usize = 64;
 
+/// The longest pause between two looks at everything.
+const LONGEST_REST: Duration = Duration::from_secs(1);
+
+/// While an engine has more to tell, everything is gone through again only when the engines were
+/// heard for as long as the last time took. Without it a host with thousands of containers that
+/// is too slow to look at all of them before the first table is made would make one anew for
+/// every few of them.
+#[derive(Debug)]
+struct Rest(Instant);
+
+impl Rest {
+    /// There is none.
+    fn none() -> Self {
+        Self(Instant::now())
+    }
+
+    /// What began then is over now. (Part of it may have been a store that did not answer: nobody
+    /// waits for long because of that.)
+    fn after(began: Instant) -> Self {
+        Self(Instant::now() + began.elapsed().min(LONGEST_REST))
+    }
+
+    /// How much of it is left, if any.
+    fn left(&self) -> Option<Duration> {
+        let left = self.0.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some(left)
+    }
+}
+
 /// Whether claims may have changed since they were last read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Memory {
@@ -119,27 +148,35 @@ impl Discovery {
         let mut state = State::default();
         let mut memory = Memory::Stale;
         let mut asked_at = Instant::now();
+        let mut rest = Rest::none();
         loop {
             let snapshots = watchers.snapshots();
             let is_due = asked_at.elapsed() >= ASK_AGAIN || state.is_overdue();
             let short = memory == Memory::Holds && !is_due;
-            let done = if short {
+            let step = if short {
                 self.step(&config, &snapshots, &mut state).await
             } else {
                 Ok(Step::Whole)
             };
-            let done = match done {
-                Ok(Step::Whole) => {
+            let is_growing = snapshots.iter().flatten().any(|it| it.growing);
+            let done = match (step, rest.left().filter(|_| is_growing)) {
+                (Ok(Step::Whole), Some(left)) => Ok(Some(left)),
+                (Ok(Step::Whole), None) => {
+                    let began = Instant::now();
                     if asked_at.elapsed() >= ASK_AGAIN {
                         memory = Memory::Stale;
                     }
-                    self.renew(&config, &snapshots, &mut state, memory).await
+                    let renewed = self.renew(&config, &snapshots, &mut state, memory).await;
+                    rest = Rest::after(began);
+                    renewed.map(|()| None)
                 }
-                Ok(Step::Taken) => Ok(()),
-                Err(error) => Err(error),
+                (Ok(Step::Taken), _) => Ok(None),
+                (Err(error), _) => Err(error),
             };
             let patience = match done {
-                Ok(()) => {
+                // Nothing is forgotten: it is only done later.
+                Ok(Some(left)) => left,
+                Ok(None) => {
                     if memory == Memory::Stale {
                         asked_at = Instant::now();
                     }
@@ -167,7 +204,7 @@ impl Discovery {
                     }
                     config = self.config.borrow_and_update().clone();
                     watchers.follow(&config, &self.clock);
-                    memory = Memory::Stale;
+                    (memory, rest) = (Memory::Stale, Rest::none());
                 }
             }
         }

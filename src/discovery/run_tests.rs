@@ -6,10 +6,11 @@ use arc_swap::ArcSwap;
 use tokio::{
     sync::{Notify, watch},
     task::LocalSet,
+    time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Discovery, Findings, listing::listing};
+use super::{Discovery, Findings, LONGEST_REST, Rest, listing::listing};
 use crate::{
     clock::{Clock, Timestamp},
     config::{Config, HostPattern, TenantConfig},
@@ -391,6 +392,46 @@ async fn the_table_is_listed_for_people_and_programs() {
         let json: serde_json::Value = serde_json::from_str(&listed.json().unwrap()).unwrap();
         assert_eq!(json["routes"][1]["upstreams"][0], "r1 172.20.0.2:1880");
         assert_eq!(json["refused"][0]["container"], "r1");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_took_long_is_not_done_again_for_as_long_and_for_a_second_at_most() {
+    for (took, expected) in [(0, None), (300, Some(300)), (60_000, Some(1000))] {
+        let began = Instant::now();
+        sleep(Duration::from_millis(took)).await;
+        let rest = Rest::after(began);
+        assert_eq!(rest.left(), expected.map(Duration::from_millis));
+        sleep(LONGEST_REST).await;
+        assert_eq!(rest.left(), None);
+    }
+    assert_eq!(Rest::none().left(), None);
+}
+
+/// More containers than are looked at before the first table is made: none of them is lost, and
+/// what is told meanwhile is heard.
+#[tokio::test]
+async fn many_containers_at_the_start_are_all_followed() {
+    in_town(async |town| {
+        for n in 0..300 {
+            let name = format!("c{n}");
+            town.fake.run(
+                &name,
+                "172.20.0.9",
+                &[&format!("VIRTUAL_HOST=c{n}.example.net")],
+            );
+        }
+        for n in [0, 150, 299] {
+            town.goes_to(&format!("c{n}.example.net"), &["172.20.0.9:1880"])
+                .await;
+        }
+        town.fake
+            .run("late", "172.20.0.10", &["VIRTUAL_HOST=late.example.net"]);
+        town.goes_to("late.example.net", &["172.20.0.10:1880"])
+            .await;
+        town.fake.kill("c150");
+        town.goes_to("c150.example.net", &[]).await;
     })
     .await;
 }

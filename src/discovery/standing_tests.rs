@@ -87,6 +87,7 @@ impl Pair {
             containers: self.containers.clone(),
             gateway: GatewayNetworks::Host,
             connected: true,
+            growing: false,
         })]
     }
 

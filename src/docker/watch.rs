@@ -34,6 +34,8 @@ pub struct Snapshot {
     pub gateway: GatewayNetworks,
     /// Whether the engine answers now. When it does not, the rest is what was last known.
     pub connected: bool,
+    /// Whether more is coming: containers that were told of and have not been looked at yet.
+    pub growing: bool,
 }
 
 /// The shortest wait before the engine is tried again.
@@ -107,6 +109,7 @@ pub async fn survey(source: &Source) -> Result<Snapshot, EngineError> {
             .await
             .unwrap_or_default(),
         connected: true,
+        growing: false,
     })
 }
 
@@ -150,6 +153,7 @@ impl Watcher<'_> {
             containers: self.roll.tell(),
             gateway: self.gateway.clone(),
             connected,
+            growing: !self.roll.is_settled(),
         }
     }
 
