@@ -9,6 +9,10 @@ import { costing, rounds, seconds } from './lib/rounds.mjs';
 import { median, ratio, show, spread, table } from './lib/table.mjs';
 
 const builds = process.argv.slice(2).map((it) => path.resolve(it));
+if (builds.length !== 2) {
+  console.error('usage: node benches/builds.mjs OLD NEW');
+  process.exit(2);
+}
 const link = path.join(folder, 'build');
 process.env.PORTCULLIS_BIN = link;
 const point = (build) => {

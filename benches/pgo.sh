@@ -12,8 +12,8 @@ triple="$(rustc -vV | sed -n 's/^host: //p')"
 out="$PWD/target/pgo"
 profile="$out/portcullis.profdata"
 
-build() { # flags, folder
-    RUSTFLAGS="$1" cargo build --locked --release --target "$triple" --target-dir "$2" --bin portcullis
+build() { # flags, folder, flags of the last link alone...
+    RUSTFLAGS="$1" cargo rustc --locked --release --target "$triple" --target-dir "$2" --bin portcullis -- "${@:3}"
 }
 
 if [ "${1:-}" != again ] || [ ! -e "$profile" ]; then
@@ -34,13 +34,13 @@ fi
 echo "pgo: a build that was told"
 made="$out/told/$triple/release/portcullis"
 # (With the relocations kept, for what follows; only the last link is told, so that nothing else is built anew.)
-RUSTFLAGS="-Cprofile-use=$profile" cargo rustc --locked --release --target "$triple" --target-dir "$out/told" \
-    --bin portcullis -- -Clink-arg=-Wl,-q
+build "-Cprofile-use=$profile" "$out/told" -Clink-arg=-Wl,-q
 
 # The code is laid out anew by where the time goes: what runs together lies together, what never runs lies elsewhere
 # (BOLT, a part of LLVM; Debian: bolt-NN). Where it is not there, or cannot, the binary stays as the linker laid it out.
 bolt="$(command -v llvm-bolt || ls /usr/bin/llvm-bolt-[0-9]* 2>/dev/null | sort -V | tail -1 || true)"
 lay_out() {
+    echo "pgo: the same work once more, for where the code should lie"
     local raw="$out/layout"
     rm -rf "$raw"
     mkdir -p "$raw"
@@ -56,10 +56,8 @@ lay_out() {
 }
 if [ "$out/portcullis" -nt "$made" ]; then
     echo "pgo: nothing has changed"
-elif [ -n "$bolt" ]; then
-    echo "pgo: the same work once more, for where the code should lie"
-    lay_out || { echo "pgo: not laid out anew; $out/layout/log says why" >&2; cp "$made" "$out/portcullis"; }
-else
+elif [ -z "$bolt" ] || ! lay_out; then
+    echo "pgo: as the linker laid it out${bolt:+; $out/layout/log says why}" >&2
     cp "$made" "$out/portcullis"
 fi
 ls -l "$out/portcullis"

@@ -409,8 +409,7 @@ async fn what_took_long_is_not_done_again_for_as_long_and_for_a_second_at_most()
     assert_eq!(Rest::none().left(), None);
 }
 
-/// More containers than are looked at before the first table is made: none of them is lost, and
-/// what is told meanwhile is heard.
+/// None of them is lost, and what comes and goes after them is heard.
 #[tokio::test]
 async fn many_containers_at_the_start_are_all_followed() {
     in_town(async |town| {

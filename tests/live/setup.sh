@@ -87,8 +87,8 @@ fi
 
 if [ "${1:-all}" = bench ]; then
     # BOLT lays the finished binary out anew; where there is none, `make release` keeps what the linker made.
-    bolt="$(apt-cache search --names-only '^bolt-[0-9]+$' 2>/dev/null | cut -d' ' -f1 | sort -V | tail -1 || true)"
     if ! has llvm-bolt && ! compgen -G '/usr/bin/llvm-bolt-[0-9]*' >/dev/null; then
+        bolt="$(apt-cache search --names-only '^bolt-[0-9]+$' 2>/dev/null | cut -d' ' -f1 | sort -V | tail -1 || true)"
         if [ -n "$bolt" ] && [ "$(id -u)" = 0 ] && DEBIAN_FRONTEND=noninteractive \
             apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 "$bolt" "lib$bolt-dev" >/dev/null 2>&1; then
             say "installed by apt: $bolt"

@@ -293,6 +293,17 @@ impl End2 {
         assert_eq!(self.hear().await, Heard::Text(text.to_owned()));
     }
 
+    /// Hears everything until the connection is gone: the close frame, and the notice or not.
+    async fn hears_the_end(&mut self, told: bool) {
+        let mut heard = Vec::new();
+        while heard.last() != Some(&Heard::Gone) {
+            heard.push(self.hear().await);
+        }
+        let notice = Heard::Text(NOTICE.to_owned());
+        assert_eq!(heard.contains(&notice), told, "{heard:?}");
+        assert!(heard.contains(&Heard::Close(1008)));
+    }
+
     /// Opens the Engine.IO connection and a namespace, from this upstream's side.
     async fn opens(&mut self, client: &mut Self) {
         self.say(r#"0{"sid":"abc"}"#).await;
@@ -951,13 +962,7 @@ async fn the_last_words_stand_between_no_attachments() {
                 let _ = timeout(MOMENT, talk).await;
                 fixture::end(&cell, Ended::Revoked);
                 sleep(MOMENT).await;
-                let mut heard = Vec::new();
-                while heard.last() != Some(&Heard::Gone) {
-                    heard.push(client.hear().await);
-                }
-                let notice = Heard::Text(NOTICE.to_owned());
-                assert_eq!(heard.contains(&notice), told, "{heard:?}");
-                assert!(heard.contains(&Heard::Close(1008)));
+                client.hears_the_end(told).await;
             })
             .await;
     }
@@ -987,13 +992,7 @@ async fn the_last_words_take_the_place_of_a_message_and_of_no_attachment() {
                 sleep(MOMENT).await;
                 fixture::end(&cell, Ended::Revoked);
                 sleep(MOMENT).await;
-                let mut heard = Vec::new();
-                while heard.last() != Some(&Heard::Gone) {
-                    heard.push(client.hear().await);
-                }
-                let notice = Heard::Text(NOTICE.to_owned());
-                assert_eq!(heard.contains(&notice), told, "{heard:?}");
-                assert!(heard.contains(&Heard::Close(1008)));
+                client.hears_the_end(told).await;
             })
             .await;
     }
