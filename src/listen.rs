@@ -29,6 +29,13 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
+/// Whether somebody listens on `address` already: gateways share a port without a word, others
+/// cannot be bound beside.
+pub fn is_taken(address: SocketAddr) -> bool {
+    let bound = std::net::TcpListener::bind(address);
+    bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
+}
+
 /// Binds each of `addresses` once per worker: the answer has one list per worker. An address
 /// whose family the machine lacks is skipped with a line in the log, unless none is left.
 pub fn bind_all(

@@ -1,6 +1,6 @@
 //! The gateway itself: `run` and `demo`; and `check`.
 
-use std::{path::Path, sync::Arc, thread::JoinHandle, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, thread::JoinHandle, time::Duration};
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use crate::{
     config::{self, Config, Loaded, Log, LogFormat, watch::ConfigWatch},
     demo::{self, DemoOptions},
     gateway::Gateway,
+    listen,
     name::UserName,
     store::{Store as _, UserRecord, sqlite::SqliteStore},
     telemetry::audit::{Actor, Event, What},
@@ -49,6 +50,12 @@ pub(super) fn demo(args: &DemoArgs) -> anyhow::Result<Outcome> {
         listen: args.listen,
         docker: args.docker,
     };
+    // First: a second demo would share the port, and take the file and the link from the other.
+    let (address, port) = (SocketAddr::new(options.listen, options.port), options.port);
+    anyhow::ensure!(
+        !listen::is_taken(address),
+        "port {port} is in use, maybe by another demo: end that, or choose another with --port"
+    );
     let listener =
         std::net::TcpListener::bind("127.0.0.1:0").context("cannot start the demo's tenant")?;
     listener.set_nonblocking(true)?;

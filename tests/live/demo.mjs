@@ -72,6 +72,15 @@ describe('make demo, in a browser that knows nothing but its CA', () => {
     assert.equal(new URL(link).host, `auth.portcullis.localhost:${port}`);
   });
 
+  test('a second one beside it says that the port is in use, and takes nothing from the first', { timeout: 30_000 }, async () => {
+    const file = path.join(folder, 'data', 'demo.toml');
+    const before = fs.readFileSync(file, 'utf8');
+    const second = start(BINARY, ['demo', '--port', String(port), '--data', path.join(folder, 'data')], { cwd: folder });
+    assert.notEqual(await second.over, 0);
+    assert.match(second.output, new RegExp(`port ${port} is in use`));
+    assert.equal(fs.readFileSync(file, 'utf8'), before);
+  });
+
   test('the CA is fit for its own domain only', async () => {
     const { execFileSync } = await import('node:child_process');
     const text = execFileSync('openssl', ['x509', '-in', findCa(folder), '-noout', '-text']).toString();
