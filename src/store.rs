@@ -28,6 +28,10 @@ pub use key::open_sealing_key;
 /// How long a freed host name rests before another owner may have it.
 pub const CLAIM_REST: Duration = Duration::from_hours(30 * 24);
 
+/// When a host name was freed that need not rest. No moment of today's: a gateway whose clock is
+/// behind the command's would let it rest until it has caught up.
+pub const FREED_AT_ONCE: Timestamp = Timestamp(0);
+
 /// How long an audit event is kept.
 pub const AUDIT_KEPT: Duration = Duration::from_hours(180 * 24);
 
@@ -483,8 +487,8 @@ pub trait Store: Send {
     fn claim(&mut self, host: &str, owner: &str, now: Timestamp)
     -> Result<ClaimRecord, StoreError>;
     /// Frees a host from `now` on: 30 days later another owner may have it, with a new tenant
-    /// id. Who may let it go at once (an admin) gives a moment 30 days back. Its former owner
-    /// may have it again at any time.
+    /// id. Who may let it go at once (an admin) says [`FREED_AT_ONCE`]. Its former owner may
+    /// have it again at any time.
     fn release_claim(&mut self, host: &str, now: Timestamp) -> Result<(), StoreError>;
 
     /// Runs `work` as one transaction; see [`together`].

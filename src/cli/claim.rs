@@ -7,7 +7,7 @@ use clap::Subcommand;
 use super::{Outcome, desk::Desk, print, stop};
 use crate::{
     name::HostName,
-    store::{CLAIM_REST, Store as _, StoreError, together},
+    store::{CLAIM_REST, FREED_AT_ONCE, Store as _, StoreError, together},
     telemetry::audit::{Actor, Event, What},
 };
 
@@ -35,7 +35,7 @@ pub(super) fn run(file: &Path, json: bool, command: ClaimCommand) -> anyhow::Res
 }
 
 fn list(desk: &mut Desk, json: bool) -> anyhow::Result<Outcome> {
-    let claims = desk.store.claims()?;
+    let (claims, now) = (desk.store.claims()?, desk.now());
     if json {
         let claims: Vec<_> = claims
             .iter()
@@ -47,6 +47,7 @@ fn list(desk: &mut Desk, json: bool) -> anyhow::Result<Outcome> {
                     "since": print::time(it.since),
                     "changed_hands": it.changed_hands,
                     "released": it.released.map(print::time),
+                    "free": it.released.is_some_and(|at| at.plus(CLAIM_REST) <= now),
                 })
             })
             .collect();
@@ -58,7 +59,8 @@ fn list(desk: &mut Desk, json: bool) -> anyhow::Result<Outcome> {
         .map(|it| {
             let state = match it.released {
                 None => "held".to_owned(),
-                Some(at) => format!("released {}", print::time(at)),
+                Some(at) if at.plus(CLAIM_REST) <= now => "free".to_owned(),
+                Some(at) => format!("rests until {}", print::time(at.plus(CLAIM_REST))),
             };
             vec![
                 it.host,
@@ -74,10 +76,7 @@ fn list(desk: &mut Desk, json: bool) -> anyhow::Result<Outcome> {
 }
 
 fn release(desk: &mut Desk, host: &str, rest: bool) -> anyhow::Result<Outcome> {
-    let mut freed = desk.now();
-    if !rest {
-        freed = freed.minus(CLAIM_REST);
-    }
+    let freed = if rest { desk.now() } else { FREED_AT_ONCE };
     let spellings = [
         Some(host.to_owned()),
         HostName::parse(host).ok().map(|it| it.to_string()),
@@ -99,4 +98,23 @@ fn release(desk: &mut Desk, host: &str, rest: bool) -> anyhow::Result<Outcome> {
         Outcome::NotFound,
         format!("nobody has claimed {host}"),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::desk::tests::desk, *};
+
+    #[test]
+    fn a_name_is_freed_for_a_gateway_whose_clock_is_behind_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut desk = desk(folder.path());
+        for (rest, expected) in [(false, "project:b"), (true, "project:a")] {
+            let host = format!("rests-{rest}.example.net");
+            let behind = desk.now().minus(CLAIM_REST);
+            desk.store.claim(&host, "project:a", behind).unwrap();
+            release(&mut desk, &host, rest).unwrap();
+            let owner = desk.store.claim(&host, "project:b", behind).unwrap().owner;
+            assert_eq!(owner, expected);
+        }
+    }
 }

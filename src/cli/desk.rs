@@ -107,11 +107,11 @@ impl Desk {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::{cli::Stop, store::poke::Poke};
 
-    fn desk(folder: &Path) -> Desk {
+    pub(in crate::cli) fn desk(folder: &Path) -> Desk {
         let file = folder.join("portcullis.toml");
         let database = folder.join("p.db");
         let text = format!(

@@ -8,7 +8,7 @@ use crate::{
     config::{Claims, Config, HostPattern},
     name::HostName,
     route::{Asked, Claimed, Discovered, FILE, RefusedRoute},
-    store::{CLAIM_REST, ClaimRecord, Store, StoreError},
+    store::{CLAIM_REST, ClaimRecord, FREED_AT_ONCE, Store, StoreError},
 };
 
 use super::{read::printable, rules::DockerRules};
@@ -155,7 +155,7 @@ impl Judge<'_> {
             let warning = format!("{text} was {}'s, and is now the file's", held.owner);
             self.verdict.warnings.push(warning);
             if self.claiming == Claiming::Claim {
-                self.store.release_claim(&text, Timestamp(0))?;
+                self.store.release_claim(&text, FREED_AT_ONCE)?;
             }
         }
         self.claim(host, FILE).map(|_| ())
@@ -209,7 +209,7 @@ impl Judge<'_> {
                 }
                 if self.claiming == Claiming::Claim {
                     // It has rested, or need not: the store is told so in its own words.
-                    self.store.release_claim(&text, Timestamp(0))?;
+                    self.store.release_claim(&text, FREED_AT_ONCE)?;
                 }
             }
             None => {
@@ -245,7 +245,7 @@ impl Judge<'_> {
         if !self.verdict.claims.0.contains_key(text) {
             let held = self.records.get(text);
             if held.is_some_and(|it| it.released.is_some()) && self.claiming == Claiming::Claim {
-                self.store.release_claim(text, Timestamp(0))?;
+                self.store.release_claim(text, FREED_AT_ONCE)?;
             }
             self.claim(&want.host, &want.owner)?;
         }
@@ -561,8 +561,10 @@ mod tests {
         let mut town = Town::new();
         town.ask(&[("a", "a.example.net")]);
         town.store
-            .release_claim("a.example.net", Timestamp(0))
+            .release_claim("a.example.net", FREED_AT_ONCE)
             .unwrap();
+        // Whatever this gateway's clock says beside the other's.
+        town.now = NOW.minus(CLAIM_REST);
         assert_eq!(
             granted(&town.ask(&[("b", "a.example.net")])),
             ["b a.example.net"]

@@ -17,7 +17,7 @@ use crate::{
     docker::fake::Fake,
     name::HostName,
     route::{Destination, HostRoute, RouteTable, Routes},
-    store::{StoreHandle, sqlite::SqliteStore},
+    store::{FREED_AT_ONCE, StoreHandle, sqlite::SqliteStore},
     telemetry::Metrics,
 };
 
@@ -325,7 +325,7 @@ async fn a_released_name_is_given_when_its_owner_is_gone() {
         town.until(|it| it.refused.len() == 1).await;
         let freed = town
             .store
-            .call(|store| store.release_claim("a.example.net", Timestamp(0)));
+            .call(|store| store.release_claim("a.example.net", FREED_AT_ONCE));
         freed.await.unwrap();
         town.claims_changed.notify_one();
         town.goes_to("a.example.net", &["172.20.0.3:1880"]).await;

@@ -347,7 +347,12 @@ describe('containers that come and go', () => {
     await gate.done(['claim', 'release', gate.host('r2')]);
     const fresh = client.stranger();
     fresh.jar = new Map([[gate.host('auth'), client.jar.get(gate.host('auth'))]]);
-    await until('the new tenant is routed', async () => (await fresh.visit(gate.url('r2', '/healthy'))).status === 200, 60_000, 200);
+    let last;
+    const routed = async () => (last = await fresh.visit(gate.url('r2', '/healthy'))).status === 200;
+    await until('the new tenant is routed', routed, 60_000, 200).catch(async (error) => {
+      const said = `${last?.status} at ${last?.url}: ${last?.text.slice(0, 400)}`;
+      throw new Error(`${error.message}; the last answer: ${said}\n${await gate.done(['routes'])}\n${await docker('ps', '--all')}`);
+    });
     const old = await client.api(gate.url('r2', '/healthy'), undefined, { jar: false, headers: { cookie: `__Host-portcullis=${cookie}` } });
     assert.equal(old.status, 401, old.text);
   });
