@@ -185,6 +185,21 @@ mod tests {
     }
 
     #[test]
+    fn an_error_of_version_3_is_a_text_an_object_or_a_list_without_an_ack_id() {
+        for (text, passes) in [
+            ("4{}", true),
+            ("4\"no\"", true),
+            ("4[]", true),
+            ("47{}", false),
+            ("4", false),
+            ("4no", false),
+        ] {
+            let found = super::read(Version::Three, text, 0);
+            assert_eq!(found.is_ok(), passes, "{text}");
+        }
+    }
+
+    #[test]
     fn every_kind_of_packet_is_told_apart() {
         for (text, kind, attachments, ack) in [
             ("0", Kind::Connect, 0, false),
