@@ -257,6 +257,7 @@ async fn a_connection_that_showed_a_bearer_speaks_for_its_messages_until_it_expi
         packets[0].contains(r#""uibuilderCtrl":"authorised""#) && packets[0].contains(r#""jwt":""#)
     );
     assert!(matches!(stage.it.take_news(), Some(News::Adopted(_))));
+    assert!(stage.it.take_news().is_none(), "told once");
     stage.later(299);
     assert_eq!(
         stage.judge(Way::Up, BARE).0,
@@ -269,6 +270,7 @@ async fn a_connection_that_showed_a_bearer_speaks_for_its_messages_until_it_expi
     assert_eq!(due, now.plus(Duration::from_mins(1)));
     assert_eq!(stage.judge(Way::Up, BARE).0, Verdict::Drop);
     assert_eq!(stage.told()[0], "jwt_auth_fail expired");
+    assert!(matches!(stage.it.take_news(), Some(News::Due)));
     stage.later(60);
     let over = stage.it.due(stage.house.now(), &stage.terms);
     assert_eq!(over, Err(Over::Token));
