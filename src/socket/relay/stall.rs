@@ -63,3 +63,37 @@ impl Stall {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+    use crate::socket::lane::Mode;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+    const FRAME: &[u8] = b"\x81\x01a";
+
+    #[tokio::test(start_paused = true)]
+    async fn w16_the_clock_starts_with_what_waits_and_stops_when_it_is_gone() {
+        let mode = Mode::Plain { max_frame: 1024 };
+        let mut up = Direction::new(Way::Up, &mode, &bytes::Bytes::new());
+        let mut down = Direction::new(Way::Down, &mode, &bytes::Bytes::new());
+        let mut stall = Stall::new(PATIENCE);
+        let mut look = async |up: &mut Direction, down: &mut Direction, wait: Duration| {
+            sleep(wait).await;
+            let found = poll_fn(|cx| Poll::Ready(stall.find(up, down, cx))).await;
+            (found, stall.next.is_some())
+        };
+        let every = PATIENCE / LOOKS;
+        assert_eq!(look(&mut up, &mut down, PATIENCE * 9).await, (None, false));
+        down.outbox.push(FRAME);
+        for _ in 0..=LOOKS {
+            assert_eq!(look(&mut up, &mut down, every).await, (None, true));
+        }
+        let found = look(&mut up, &mut down, every).await;
+        assert_eq!(found, (Some(Way::Down), true));
+        down.outbox.advance(FRAME.len());
+        assert_eq!(look(&mut up, &mut down, every).await, (None, false));
+    }
+}
