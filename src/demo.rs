@@ -27,6 +27,13 @@ pub struct DemoOptions {
     pub docker: bool,
 }
 
+impl DemoOptions {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.listen, self.port)
+    }
+}
+
 /// Why the demo cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
@@ -69,7 +76,7 @@ pub fn furnish(options: &DemoOptions, tenant: SocketAddr) -> Result<PathBuf, Dem
 }
 
 fn config_text(options: &DemoOptions, tenant: SocketAddr) -> String {
-    let listen = SocketAddr::new(options.listen, options.port);
+    let listen = options.address();
     let docker = if options.docker {
         "\"unix:///var/run/docker.sock\""
     } else {

@@ -1,6 +1,6 @@
 //! The gateway itself: `run` and `demo`; and `check`.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, thread::JoinHandle, time::Duration};
+use std::{path::Path, sync::Arc, thread::JoinHandle, time::Duration};
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -51,10 +51,10 @@ pub(super) fn demo(args: &DemoArgs) -> anyhow::Result<Outcome> {
         docker: args.docker,
     };
     // First: a second demo would share the port, and take the file and the link from the other.
-    let (address, port) = (SocketAddr::new(options.listen, options.port), options.port);
     anyhow::ensure!(
-        !listen::is_taken(address),
-        "port {port} is in use, maybe by another demo: end that, or choose another with --port"
+        !listen::is_taken(options.address()),
+        "port {} is in use, maybe by another demo: end that, or choose another with --port",
+        options.port
     );
     let listener =
         std::net::TcpListener::bind("127.0.0.1:0").context("cannot start the demo's tenant")?;
