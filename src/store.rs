@@ -230,6 +230,13 @@ pub struct ClaimRecord {
     pub released: Option<Timestamp>,
 }
 
+impl ClaimRecord {
+    /// When it has rested, if it was released: then another owner may have it.
+    pub fn rested(&self) -> Option<Timestamp> {
+        Some(self.released?.plus(CLAIM_REST))
+    }
+}
+
 /// Which audit events.
 #[derive(Debug, Clone)]
 pub struct AuditFilter {

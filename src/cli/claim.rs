@@ -6,8 +6,10 @@ use clap::Subcommand;
 
 use super::{Outcome, desk::Desk, print, stop};
 use crate::{
+    discovery::claims::rests_until,
     name::HostName,
-    store::{CLAIM_REST, FREED_AT_ONCE, Store as _, StoreError, together},
+    route::Asked,
+    store::{ClaimRecord, FREED_AT_ONCE, Store as _, StoreError, together},
     telemetry::audit::{Actor, Event, What},
 };
 
@@ -36,6 +38,8 @@ pub(super) fn run(file: &Path, json: bool, command: ClaimCommand) -> anyhow::Res
 
 fn list(desk: &mut Desk, json: bool) -> anyhow::Result<Outcome> {
     let (claims, now) = (desk.store.claims()?, desk.now());
+    let root = desk.config.root_domain.as_ref();
+    let rests = |it: &ClaimRecord| rests_until(it, &Asked::parse(&it.host).ok()?, root, now);
     if json {
         let claims: Vec<_> = claims
             .iter()
@@ -47,7 +51,7 @@ fn list(desk: &mut Desk, json: bool) -> anyhow::Result<Outcome> {
                     "since": print::time(it.since),
                     "changed_hands": it.changed_hands,
                     "released": it.released.map(print::time),
-                    "free": it.released.is_some_and(|at| at.plus(CLAIM_REST) <= now),
+                    "free": it.released.is_some() && rests(it).is_none(),
                 })
             })
             .collect();
@@ -57,10 +61,10 @@ fn list(desk: &mut Desk, json: bool) -> anyhow::Result<Outcome> {
     let rows: Vec<_> = claims
         .into_iter()
         .map(|it| {
-            let state = match it.released {
+            let state = match rests(&it) {
+                Some(until) => format!("rests until {}", print::time(until)),
+                None if it.released.is_some() => "free".to_owned(),
                 None => "held".to_owned(),
-                Some(at) if at.plus(CLAIM_REST) <= now => "free".to_owned(),
-                Some(at) => format!("rests until {}", print::time(at.plus(CLAIM_REST))),
             };
             vec![
                 it.host,
@@ -103,6 +107,7 @@ fn release(desk: &mut Desk, host: &str, rest: bool) -> anyhow::Result<Outcome> {
 #[cfg(test)]
 mod tests {
     use super::{super::desk::tests::desk, *};
+    use crate::store::CLAIM_REST;
 
     #[test]
     fn a_name_is_freed_for_a_gateway_whose_clock_is_behind_too() {

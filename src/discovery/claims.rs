@@ -8,7 +8,7 @@ use crate::{
     config::{Claims, Config, HostPattern},
     name::HostName,
     route::{Asked, Claimed, Discovered, FILE, RefusedRoute},
-    store::{CLAIM_REST, ClaimRecord, FREED_AT_ONCE, Store, StoreError},
+    store::{ClaimRecord, FREED_AT_ONCE, Store, StoreError},
 };
 
 use super::{read::printable, rules::DockerRules};
@@ -253,20 +253,17 @@ impl Judge<'_> {
     }
 
     fn held_by_another(&self, held: &ClaimRecord, host: &Asked) -> Option<No> {
-        let Some(released) = held.released else {
+        if held.released.is_none() {
             return Some(belongs_to(held));
-        };
-        let free = released.plus(CLAIM_REST);
-        let rests = free > self.now && self.rules.root.as_ref().is_some_and(|it| is_in(host, it));
-        let until = jiff::Timestamp::from_millisecond(free.0).unwrap_or_default();
-        rests.then(|| {
-            format!(
-                "it was {}'s and rests until {}; `portcullis claim release {}` frees it at once",
-                held.owner,
-                until.strftime("%F"),
-                printable(&held.host)
-            )
-        })
+        }
+        let until = rests_until(held, host, self.rules.root.as_ref(), self.now)?;
+        let until = jiff::Timestamp::from_millisecond(until.0).unwrap_or_default();
+        Some(format!(
+            "it was {}'s and rests until {}; `portcullis claim release {}` frees it at once",
+            held.owner,
+            until.strftime("%F"),
+            printable(&held.host)
+        ))
     }
 
     /// Whether a name is in reach of a claim of another's, or the other way round. The file's
@@ -326,6 +323,17 @@ fn belongs_to(held: &ClaimRecord) -> No {
     )
 }
 
+/// Until when a freed host still rests for other owners than its last: those under the root do.
+pub fn rests_until(
+    held: &ClaimRecord,
+    host: &Asked,
+    root: Option<&HostName>,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let rested = held.rested().filter(|it| *it > now)?;
+    root.is_some_and(|it| is_in(host, it)).then_some(rested)
+}
+
 fn is_in(host: &Asked, root: &HostName) -> bool {
     match host {
         Asked::Exact(host) => host == root || host.is_under(root),
@@ -381,7 +389,7 @@ mod tests {
             samples::{container, rules},
         },
         docker::GatewayNetworks,
-        store::sqlite::SqliteStore,
+        store::{CLAIM_REST, sqlite::SqliteStore},
     };
 
     const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);

@@ -6,7 +6,7 @@ use super::changes::append;
 use crate::{
     clock::Timestamp,
     name::TenantId,
-    store::{CLAIM_REST, Change, ClaimRecord, KeyRecord, StoreError},
+    store::{Change, ClaimRecord, KeyRecord, StoreError},
 };
 
 const COLUMNS: &str = "host, tenant, owner, since, changed_hands, released";
@@ -56,7 +56,7 @@ pub(super) fn claim(
             released: None,
             ..held
         },
-        Some(held) if held.released.is_none_or(|it| it.plus(CLAIM_REST) > now) => return Ok(held),
+        Some(held) if held.rested().is_none_or(|it| it > now) => return Ok(held),
         Some(held) => ClaimRecord {
             tenant: TenantId::fresh(),
             owner: owner.to_owned(),
